@@ -1,0 +1,196 @@
+"""What are the bytes kept for one session?
+
+A record is one binary string: a header that says how to read the rest, then the body. ``>``
+big-endian, times in whole seconds since 1970::
+
+    0   version       1; any other first byte is not ours
+    1   serializer    0 = Django's JSON, else a tag of the serializer's dotted path
+    2   compression   0 = none, 1 = raw deflate
+    3   dictionary    number of the preset dictionary, 0 = none
+    4   protection    0 = none; other numbers are kept for signed and encrypted bodies
+    5   revision      6 random bytes, new with every write: who holds them knows the exact content
+    11  created       when this sign-in (or, for anonymous sessions, this session) began
+    15  written       when the body was last written
+    19  ttl           the idle life it was written with
+    23  user length   0 = anonymous, 32 at most
+    24  checksum      CRC-32 of everything else: finds accidents, stops nobody
+    28  user marker   digest of the user's id (``keys.user_marker``)
+    ..  body          what the serializer made, compressed if that is shorter
+
+The header describes itself, so serializer, compression and dictionary can change in a rolling
+deploy while every older record still opens. Nothing here trusts the bytes: whatever does not
+fit raises ``CorruptRecord`` and inflating stops at a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+
+from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST
+from django_redis_sessions.errors import CorruptRecord
+
+VERSION = 1
+JSON = 0
+#: No session inflates beyond this many bytes; a record that claims to is not one.
+LARGEST_PAYLOAD = 64 * 1024 * 1024
+
+_HEADER = struct.Struct(">BBBBB6sIIIBI")
+_CHECKSUM = struct.Struct(">I")
+_CHECKSUM_OFFSET = _HEADER.size - _CHECKSUM.size
+#: Where the revision stands in a record: offset and length in bytes.
+REVISION_OFFSET, REVISION_LENGTH = 5, 6
+_LONGEST_USER = 32
+#: This many first bytes of a record hold any header whole.
+LONGEST_HEADER = _HEADER.size + _LONGEST_USER
+
+_STORED, _DEFLATED = 0, 1
+_UNPROTECTED = 0
+_NEW_REVISION = b"\0" * REVISION_LENGTH
+# Shorter than this, a body cannot get shorter.
+_SHORTEST_TO_COMPRESS = 16
+# What a window of 8 kB sees whole; beyond it the larger window pays for its slower start.
+_SMALL = 8192 - 2906
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """All that a record says about its session without opening the body."""
+
+    created: int
+    written: int
+    ttl: int
+    user: bytes = b""
+    serializer: int = JSON
+    revision: bytes = _NEW_REVISION
+    compression: int = _STORED
+    dictionary: int = 0
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody was signed in when the record was written."""
+        return not self.user
+
+    @property
+    def expires(self) -> int:
+        """The last second of its life, as far as the last write knows (a touch is not in here)."""
+        return self.written + self.ttl
+
+
+def tag(dotted_path: str) -> int:
+    """The header's byte for a serializer class: ``JSON`` for Django's own, else 1-255 from its dotted path."""
+    return (
+        JSON
+        if dotted_path == "django.core.signing.JSONSerializer"
+        else zlib.crc32(dotted_path.encode()) % 255 + 1
+    )
+
+
+def header_of(record: bytes) -> Header:
+    """The header at the front of ``record``, which may be cut off behind it.
+
+    Raises ``CorruptRecord`` when these are not a record's first bytes or a newer version's.
+    """
+    if not record or record[0] != VERSION:
+        raise CorruptRecord("it has an unknown format" if record else "it is empty")
+    if len(record) < _HEADER.size:
+        raise CorruptRecord("its header is cut off")
+    _, serializer, compression, dictionary, protection, revision, created, written, ttl, length, _ = (
+        _HEADER.unpack_from(record)
+    )
+    if protection != _UNPROTECTED:
+        raise CorruptRecord("it is protected in a way this version does not know")
+    user = record[_HEADER.size : _HEADER.size + length]
+    if length > _LONGEST_USER or len(user) < length:
+        raise CorruptRecord("its header is cut off")
+    return Header(created, written, ttl, user, serializer, revision, compression, dictionary)
+
+
+def revision_of(record: bytes) -> bytes:
+    """The revision inside ``record``, without reading anything else."""
+    return record[REVISION_OFFSET : REVISION_OFFSET + REVISION_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """Seals payloads into records and opens them again.
+
+    ``compression`` is ``"dictionary"``, ``"zlib"`` or None and only concerns new records.
+    """
+
+    compression: str | None = "dictionary"
+
+    def seal(self, payload: bytes, header: Header) -> bytes:
+        """The record of ``payload``, under a revision of its own."""
+        body, compression, dictionary = self._compressed(payload)
+        revision = os.urandom(REVISION_LENGTH)
+        front = _HEADER.pack(
+            VERSION,
+            header.serializer,
+            compression,
+            dictionary,
+            _UNPROTECTED,
+            revision,
+            header.created,
+            header.written,
+            header.ttl,
+            len(header.user),
+            0,
+        )[:_CHECKSUM_OFFSET]
+        rest = header.user + body
+        return front + _CHECKSUM.pack(zlib.crc32(rest, zlib.crc32(front))) + rest
+
+    def open(self, record: bytes) -> tuple[Header, bytes]:
+        """The header and the payload of a stored record; ``CorruptRecord`` for anything else."""
+        header = header_of(record)
+        (checksum,) = _CHECKSUM.unpack_from(record, _CHECKSUM_OFFSET)
+        if zlib.crc32(record[_HEADER.size :], zlib.crc32(record[:_CHECKSUM_OFFSET])) != checksum:
+            raise CorruptRecord("it is cut off or damaged")
+        body = record[_HEADER.size + len(header.user) :]
+        if header.compression == _STORED:
+            return header, body
+        if header.compression != _DEFLATED:
+            raise CorruptRecord("it is compressed in a way this version does not know")
+        return header, _inflated(body, header.dictionary)
+
+    def _compressed(self, payload: bytes) -> tuple[bytes, int, int]:
+        if self.compression is None or len(payload) < _SHORTEST_TO_COMPRESS:
+            return payload, _STORED, 0
+        dictionary = NEWEST if self.compression == "dictionary" else 0
+        deflating = _primed[dictionary].copy() if len(payload) <= _SMALL else _deflater(dictionary, 15, 8)
+        body = deflating.compress(payload) + deflating.flush()
+        if len(body) < len(payload):
+            return body, _DEFLATED, dictionary
+        return payload, _STORED, 0
+
+
+def _deflater(dictionary: int, window_bits: int, memory_level: int) -> zlib._Compress:
+    return zlib.compressobj(
+        6,
+        zlib.DEFLATED,
+        -window_bits,
+        memory_level,
+        zlib.Z_DEFAULT_STRATEGY,
+        DICTIONARIES[dictionary] if dictionary else b"",
+    )
+
+
+# Copying a compressor that has read its dictionary takes half the time of making one.
+_primed = {number: _deflater(number, 13, 5) for number in (0, NEWEST)}
+
+
+def _inflated(body: bytes, dictionary: int) -> bytes:
+    if dictionary and dictionary not in DICTIONARIES:
+        raise CorruptRecord("it needs a preset dictionary this version does not have")
+    inflating = zlib.decompressobj(-15, DICTIONARIES[dictionary] if dictionary else b"")
+    try:
+        payload = inflating.decompress(body, LARGEST_PAYLOAD)
+    except zlib.error as error:
+        raise CorruptRecord("its body does not inflate") from error
+    if inflating.unconsumed_tail:
+        raise CorruptRecord("its body inflates beyond every limit")
+    if not inflating.eof:
+        raise CorruptRecord("its body does not end")
+    return payload

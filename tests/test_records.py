@@ -1,0 +1,163 @@
+import hashlib
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_redis_sessions import records
+from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST
+from django_redis_sessions.errors import CorruptRecord
+from django_redis_sessions.records import Codec, Header, header_of, revision_of, tag
+
+LOGIN = (
+    b'{"_auth_user_id":"4211","_auth_user_backend":"django.contrib.auth.backends.ModelBackend",'
+    b'"_auth_user_hash":"3b0c1f26f9a3d6c9a1f9a0c5f8fd6d21aa0f9a4c9f3f1d6e0a3c8b7f9e5d4c3b"}'
+)
+HEADER = Header(created=1_700_000_000, written=1_700_000_100, ttl=1209600, user=b"ninebytes")
+
+compressions = pytest.mark.parametrize("compression", ["dictionary", "zlib", None])
+
+
+def sealed(payload=LOGIN, header=HEADER, **codec):
+    return Codec(**codec).seal(payload, header)
+
+
+def with_checksum(record):
+    """``record`` was put together by hand and lacks its checksum, the four bytes from 24 on."""
+    return record[:24] + zlib.crc32(record).to_bytes(4) + record[24:]
+
+
+class TestARecord:
+    @compressions
+    def test_opens_to_what_was_sealed(self, compression):
+        header, payload = Codec().open(sealed(compression=compression))
+        assert payload == LOGIN
+        assert (header.created, header.written, header.ttl, header.user) == (
+            HEADER.created, HEADER.written, HEADER.ttl, HEADER.user)  # fmt: skip
+
+    @compressions
+    @given(payload=st.binary(max_size=20_000))
+    def test_opens_under_any_settings(self, compression, payload):
+        """Compression can change in a rolling deploy: the record says how to read it."""
+        for reader in (Codec("dictionary"), Codec("zlib"), Codec(None)):
+            assert reader.open(sealed(payload, compression=compression))[1] == payload
+
+    def test_is_never_longer_than_its_payload_and_header(self):
+        incompressible = bytes(range(256))
+        assert len(sealed(incompressible)) == len(incompressible) + 28 + 9
+
+    def test_of_a_login_is_small(self):
+        assert len(sealed()) < 110 < len(sealed(compression="zlib")) < len(sealed(compression=None))
+
+    def test_has_a_revision_of_its_own(self):
+        revisions = {revision_of(sealed()) for _ in range(100)}
+        assert len(revisions) == 100
+        assert all(len(revision) == 6 for revision in revisions)
+
+    def test_tells_its_header_from_its_first_bytes(self):
+        record = sealed()
+        assert header_of(record[: records.LONGEST_HEADER]) == header_of(record) == Codec().open(record)[0]
+        assert header_of(record).expires == HEADER.written + HEADER.ttl
+        assert revision_of(record) == header_of(record).revision
+
+    def test_knows_whether_somebody_was_signed_in(self):
+        assert not header_of(sealed()).is_anonymous
+        assert header_of(sealed(header=Header(1, 2, 3))).is_anonymous
+
+
+class TestTheFormat:
+    """What was written by an earlier version has to open for ever: these bytes are never edited."""
+
+    def test_of_version_1_is_frozen(self):
+        record = bytes.fromhex(
+            "0100010100a1b2c3d4e5f66553f1006553f164001275000901eeb458313233343536373839b5cdb91580300c04d15ea8"
+            "40872dac727478bba0779c1393cd9be47fa121fc93a549c5108387b695079fa29a58686be1083a639443c16d9b426be5"
+            "0ddfb347695ecf0b"
+        )
+        header, payload = Codec().open(record)
+        assert payload == LOGIN
+        assert header == Header(
+            created=1_700_000_000, written=1_700_000_100, ttl=1209600, user=b"123456789",
+            revision=bytes.fromhex("a1b2c3d4e5f6"), compression=1, dictionary=1)  # fmt: skip
+
+    def test_places_the_revision_where_scripts_look_for_it(self):
+        assert (records.REVISION_OFFSET, records.REVISION_LENGTH) == (5, 6)
+
+    @pytest.mark.parametrize(
+        ("number", "sha256"), [(1, "0b27b54c4a9b5f7f7b6695d6635384afa49f1067b8df17ae94a867ec4c79b57d")]
+    )
+    def test_pins_every_published_dictionary(self, number, sha256):
+        assert hashlib.sha256(DICTIONARIES[number]).hexdigest() == sha256
+
+    def test_publishes_no_unpinned_dictionary(self):
+        assert set(DICTIONARIES) == {1}
+        assert NEWEST in DICTIONARIES
+
+    def test_gives_each_serializer_a_tag(self):
+        assert tag("django.core.signing.JSONSerializer") == records.JSON == 0
+        assert tag("project.MessagePack") == tag("project.MessagePack") != 0
+        assert all(1 <= tag(f"a.B{number}") <= 255 for number in range(1000))
+
+
+class TestBytesThatAreNoRecord:
+    @pytest.mark.parametrize(
+        ("stored", "reason"),
+        [
+            (b"", "empty"),
+            (b"\x02" + sealed()[1:], "unknown format"),
+            (b"\x80\x05}q\x00.", "unknown format"),
+            (b"eyJhIjoxfQ:1abc:signature", "unknown format"),
+            (sealed()[:10], "header is cut off"),
+            (sealed()[:28], "header is cut off"),
+            (sealed()[:-5], "cut off or damaged"),
+            (sealed()[:4] + b"\x01" + sealed()[5:], "protected"),
+            (with_checksum(b"\x01\x00\x09" + sealed()[3:24] + HEADER.user), "compressed in a way"),
+            (with_checksum(b"\x01\x00\x01\xc8" + sealed()[4:24] + HEADER.user), "preset dictionary"),
+            (sealed()[:23] + b"\xff" + b"x" * 300, "header is cut off"),
+        ],
+    )
+    def test_are_refused_with_the_reason(self, stored, reason):
+        with pytest.raises(CorruptRecord, match=reason):
+            Codec().open(stored)
+
+    @given(stored=st.binary(max_size=300))
+    def test_never_raise_anything_else(self, stored):
+        for prefix in (b"", b"\x01", b"\x01\x00\x01\x01\x00"):
+            try:
+                Codec().open(prefix + stored)
+            except CorruptRecord:
+                pass
+
+    @given(position=st.integers(min_value=0), flip=st.integers(1, 255))
+    def test_with_one_damaged_byte_are_refused(self, position, flip):
+        record = bytearray(sealed())
+        record[position % len(record)] ^= flip
+        with pytest.raises(CorruptRecord):
+            Codec().open(bytes(record))
+
+    @given(body=st.binary(max_size=300), compression=st.integers(0, 2), dictionary=st.integers(0, 2))
+    def test_with_a_fitting_checksum_never_raise_anything_else(self, body, compression, dictionary):
+        try:
+            Codec().open(with_checksum(bytes([1, 0, compression, dictionary, 0]) + sealed()[5:24] + body))
+        except CorruptRecord:
+            pass
+
+    def test_stop_inflating_at_a_limit(self, monkeypatch):
+        monkeypatch.setattr(records, "LARGEST_PAYLOAD", 100_000)
+        bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+        body = bomb.compress(b"0" * 10_000_000) + bomb.flush()
+        record = with_checksum(b"\x01\x00\x01\x00\x00" + sealed()[5:24] + HEADER.user + body)
+        with pytest.raises(CorruptRecord, match="beyond every limit"):
+            Codec().open(record)
+
+
+class TestTheHeader:
+    def test_holds_times_until_2106_and_lives_of_136_years(self):
+        header = Header(created=2**32 - 1, written=2**32 - 1, ttl=2**32 - 1)
+        assert header_of(sealed(header=header)).expires == 2 * (2**32 - 1)
+
+    def test_cannot_hold_what_would_read_back_differently(self):
+        with pytest.raises(struct.error):
+            sealed(header=Header(created=2**32, written=0, ttl=0))
