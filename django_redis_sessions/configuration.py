@@ -1,0 +1,189 @@
+"""What may a project set, and what is wrong with what it has set?
+
+Plain values in, plain values out: no Django here. ``conf`` reads the setting, ``checks`` reports
+``problems()`` and the running code raises them, so no rule is written twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django_redis_sessions import keys
+from django_redis_sessions.errors import SessionStoreMisconfigured
+from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
+
+SETTING = "SESSION_REDIS"
+URL_SCHEMES = ("redis", "rediss", "unix", "embedded")
+COMPRESSIONS = ("dictionary", "zlib", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a project may set in ``SESSION_REDIS``; every duration is in seconds."""
+
+    url: str = "redis://localhost:6379/0"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = "session"
+    ttl: int | None = None
+    keys: str = "hashed"
+    compression: str | None = "dictionary"
+    timeout: float = 1.0
+    retries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration; ``id`` is the number of its system check."""
+
+    id: str
+    message: str
+    hint: str | None = None
+
+
+def problems(given: object) -> list[Problem]:
+    """All that is wrong with a value of ``SESSION_REDIS``; empty when it can be used."""
+    if not isinstance(given, Mapping):
+        return [
+            Problem("E001", f"{SETTING} is not a dict.", f"Write {SETTING} = {{'URL': '{Settings().url}'}}.")
+        ]
+    return [*_unknown_names(given), *_unusable_values(given)]
+
+
+def settings_from(given: object) -> Settings:
+    """The settings a value of ``SESSION_REDIS`` stands for; ``SessionStoreMisconfigured`` names all problems."""
+    found = problems(given)
+    if found:
+        raise SessionStoreMisconfigured(" ".join(_sentence(problem) for problem in found))
+    assert isinstance(given, Mapping)
+    return Settings(**{name.lower(): _RULES[name].read(value) for name, value in given.items()})
+
+
+def split_url(url: str) -> SplitResult:
+    """``url`` in its parts; ``SessionStoreMisconfigured`` without a word of it, since it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what validates it
+    except ValueError:
+        raise SessionStoreMisconfigured(
+            f"{SETTING}['URL'] cannot be read as a URL. Percent-encode special characters in the password "
+            f"(urllib.parse.quote), and check the port."
+        ) from None
+    return parts
+
+
+def _sentence(problem: Problem) -> str:
+    return f"{problem.message} {problem.hint}" if problem.hint else problem.message
+
+
+def _unknown_names(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    for name in given:
+        if name not in _RULES:
+            near = get_close_matches(str(name).upper(), _RULES, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(_RULES)}."
+            yield Problem("E002", f"{SETTING} has no setting {name!r}.", hint)
+
+
+def _unusable_values(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    for name, rule in _RULES.items():
+        if name in given and (wrong := rule.wrong(given[name])):
+            yield Problem("E003", f"{SETTING}[{name!r}] {wrong}.", rule.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How one setting is judged and read; ``wrong`` finishes a sentence or gives None."""
+
+    wrong: Callable[[Any], str | None]
+    hint: str | None = None
+    read: Callable[[Any], Any] = lambda value: value
+
+
+def _seconds(value: timedelta | float) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _wrong_duration(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, timedelta)):
+        return f"is {value!r}, which is no duration"
+    seconds = _seconds(value)
+    if not 0 < seconds <= LONGEST_TTL or not math.isfinite(seconds):
+        return f"is {value!r}, but must be above zero and below {LONGEST_TTL} seconds"
+    return None
+
+
+def _or_none(wrong: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    return lambda value: None if value is None else wrong(value)
+
+
+def _one_of(*choices: str | None) -> Callable[[Any], str | None]:
+    def wrong(value: object) -> str | None:
+        if value in choices:
+            return None
+        near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
+        suggestion = f"; did you mean {near[0]!r}" if near else ""
+        return f"is {value!r}, but must be one of {', '.join(map(repr, choices))}{suggestion}"
+
+    return wrong
+
+
+def _wrong_url(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "is not a string"
+    try:
+        parts = split_url(value)
+    except SessionStoreMisconfigured:
+        return "cannot be read as a URL (percent-encode special characters in the password, check the port)"
+    if parts.scheme not in URL_SCHEMES:
+        near = get_close_matches(parts.scheme, URL_SCHEMES, n=1)
+        suggestion = f"; did you mean {near[0] + '://'!r}" if near else ""
+        return f"starts with {parts.scheme + '://'!r}, which is not supported{suggestion}"
+    if parts.scheme in ("redis", "rediss") and not parts.hostname:
+        return "names no host"
+    if parts.scheme == "unix" and not parts.path:
+        return "names no socket"
+    return None
+
+
+def _wrong_options(value: object) -> str | None:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return "is not a dict of redis-py's keyword arguments"
+    if value.get("decode_responses"):
+        return "asks for decode_responses, but records are bytes"
+    return None
+
+
+def _wrong_prefix(value: object) -> str | None:
+    if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
+        return f"is {value!r}, but must be a word"
+    return None
+
+
+def _wrong_count(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10:
+        return f"is {value!r}, but must be a whole number from 0 to 10"
+    return None
+
+
+_RULES: dict[str, _Rule] = {
+    "URL": _Rule(_wrong_url, f"Use one of {', '.join(scheme + '://' for scheme in URL_SCHEMES)}."),
+    "OPTIONS": _Rule(_wrong_options),
+    "PREFIX": _Rule(_wrong_prefix),
+    "TTL": _Rule(_or_none(_wrong_duration), "Use seconds, a timedelta or None.", lambda value: _ttl(value)),
+    "KEYS": _Rule(_one_of(*keys.SCHEMES)),
+    "COMPRESSION": _Rule(_one_of(*COMPRESSIONS)),
+    "TIMEOUT": _Rule(_wrong_duration, "Use seconds or a timedelta.", _seconds),
+    "RETRIES": _Rule(_wrong_count),
+}
+
+
+def _ttl(value: timedelta | float | None) -> int | None:
+    return None if value is None else ttl_for(_seconds(value))
+
+
+assert {name.lower() for name in _RULES} == {known.name for known in fields(Settings)}

@@ -1,0 +1,34 @@
+"""What does a ``SESSION_REDIS`` amount to, once read?
+
+Everything a session needs to be kept in one Redis deployment, put together from plain values.
+Knows nothing of Django, so other programs can build one too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django_redis_sessions.configuration import Settings
+from django_redis_sessions.connections import Connections
+from django_redis_sessions.keys import Keys
+from django_redis_sessions.records import Codec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """One deployment: its settings, the names and the bytes used in it, and the ways to it."""
+
+    settings: Settings
+    keys: Keys
+    codec: Codec
+    connections: Connections
+
+    @classmethod
+    def of(cls, settings: Settings, project: str = "") -> Store:
+        """The store that ``settings`` describe; see ``Connections`` for ``project``. No I/O."""
+        return cls(
+            settings=settings,
+            keys=Keys(settings.prefix, settings.keys),
+            codec=Codec(settings.compression),
+            connections=Connections(settings, project),
+        )

@@ -1,0 +1,117 @@
+"""What every test can ask for: a real server, a prefix of its own, and both ways to wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import redis
+
+from django_redis_sessions import conf
+from django_redis_sessions.configuration import Settings
+from django_redis_sessions.embedded import find_server
+from django_redis_sessions.executors import arun, run
+from django_redis_sessions.keys import Keys
+from django_redis_sessions.store import Store
+from tests.servers import RedisServer
+
+_numbers = count()
+
+
+def pytest_report_header() -> str:
+    server = find_server()
+    return f"server: {server.path} {'.'.join(map(str, server.version))}, redis-py {redis.__version__}"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    """A server that all tests share; each uses a prefix of its own, nothing is flushed."""
+    with RedisServer() as running:
+        yield running
+
+
+@pytest.fixture
+def behind(server: RedisServer) -> Iterator[redis.Redis]:
+    """A client to look at the server behind the package's back."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def prefix(behind: redis.Redis) -> Iterator[str]:
+    """A prefix no other test uses. A key without a ttl that is left under it fails the test."""
+    name = f"test{next(_numbers)}"
+    yield name
+    left = list(behind.scan_iter(f"{name}:*"))
+    immortal = [key for key in left if behind.ttl(key) == -1]
+    if left:
+        behind.unlink(*left)
+    assert not immortal, f"keys without a ttl: {immortal}"
+
+
+@pytest.fixture
+def configure(server: RedisServer, prefix: str, settings: Any) -> Callable[..., Store]:
+    """Set ``SESSION_REDIS`` for this test; gives the store that it amounts to."""
+
+    def set_up(**given: Any) -> Store:
+        settings.SESSION_REDIS = {"URL": server.url, "PREFIX": prefix, **given}
+        return conf.store()
+
+    return set_up
+
+
+@pytest.fixture
+def store(configure: Callable[..., Store]) -> Store:
+    """The store of a project that only says where Redis is."""
+    return configure()
+
+
+@pytest.fixture
+def keys(prefix: str) -> Keys:
+    return Keys(prefix)
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for the whole test."""
+    with asyncio.Runner() as loop:
+        yield loop
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Runs the test twice: once with the blocking methods, once with their twins."""
+    return str(request.param)
+
+
+@pytest.fixture
+def perform(way: str, runner: asyncio.Runner, server: RedisServer) -> Callable[..., Any]:
+    """Performs an operation, blocking and awaited."""
+    connections = Store.of(Settings(url=server.url)).connections
+
+    async def awaited(operation: Any) -> Any:
+        return await arun(connections.async_client(), operation)
+
+    if way == "blocking":
+        return lambda operation: run(connections.client(), operation)
+    return lambda operation: runner.run(awaited(operation))
+
+
+@pytest.fixture
+def do(way: str, runner: asyncio.Runner) -> Callable[..., Any]:
+    """Calls a method, or its twin: ``do(session.save, must_create=True)``."""
+
+    def call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if way == "blocking":
+            return method(*args, **kwargs)
+        twin = getattr(method.__self__, "a" + method.__name__)
+
+        async def awaited() -> Any:
+            return await twin(*args, **kwargs)
+
+        return runner.run(awaited())
+
+    return call

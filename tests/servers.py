@@ -1,0 +1,91 @@
+"""Real servers for the tests: started here, on a private socket or on loopback, stopped by process id."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from django_redis_sessions.embedded import find_server
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on just now; below 55536, as the cluster bus wants it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55536:
+            return port
+
+
+class RedisServer:
+    """One server process in a directory of its own; a context manager."""
+
+    def __init__(self, *options: str, port: int = 0) -> None:
+        self.port = port
+        self._options = options
+        self._directory = tempfile.TemporaryDirectory(prefix="drs-")
+        self.directory = Path(self._directory.name)
+        self.socket = str(self.directory / "redis.sock")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._directory.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, by its unix socket."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
+        arguments += ["--dir", str(self.directory), "--save", "", "--appendonly", "no", *self._options]
+        with open(self.directory / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [find_server().path, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        deadline = monotonic() + 10
+        while not self._answers():
+            if monotonic() > deadline or self.process.poll() is not None:
+                self.stop()
+                raise RuntimeError((self.directory / "log").read_text())
+            sleep(0.005)
+
+    def stop(self) -> None:
+        """Kill the process, as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def client(self, **options: object) -> redis.Redis:
+        """A plain redis-py client, for looking behind the package's back."""
+        return redis.Redis(unix_socket_path=self.socket, retry=None, protocol=2, **options)
+
+    def _answers(self) -> bool:
+        if not os.path.exists(self.socket):
+            return False
+        with self.client() as client:
+            try:
+                # With requirepass or TLS any answer will do.
+                return bool(client.ping())
+            except redis.AuthenticationError:
+                return True
+            except redis.RedisError:
+                return False

@@ -1,0 +1,105 @@
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+
+from django_redis_sessions.configuration import Settings, problems, settings_from, split_url
+from django_redis_sessions.errors import SessionStoreMisconfigured
+
+
+class TestASoundConfiguration:
+    def test_may_be_empty(self):
+        assert settings_from({}) == Settings()
+
+    def test_takes_durations_as_numbers_and_timedeltas(self):
+        assert settings_from({"TTL": timedelta(days=1)}).ttl == 86400
+        assert settings_from({"TTL": 0.5}).ttl == 1
+        assert settings_from({"TTL": None}).ttl is None
+        assert settings_from({"TIMEOUT": timedelta(milliseconds=250)}).timeout == 0.25
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://localhost",
+            "redis://user:p%40ss@redis.internal:6380/3?socket_keepalive=yes",
+            "rediss://localhost/0",
+            "unix:///run/redis.sock?db=1",
+            "embedded://",
+            "embedded:///var/tmp/sessions",
+        ],
+    )
+    def test_names_a_server(self, url):
+        assert settings_from({"URL": url}).url == url
+
+
+class TestABrokenConfiguration:
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ([], "not a dict"),
+            ("redis://localhost", "not a dict"),
+            ({"URLS": "x"}, "has no setting 'URLS'. Did you mean 'URL'?"),
+            ({"url": "redis://localhost"}, "Did you mean 'URL'?"),
+            ({"TIME_OUT": 1}, "Did you mean 'TIMEOUT'?"),
+            ({"ENTIRELY_UNKNOWN": 1}, "Known names: URL, OPTIONS,"),
+            ({"URL": None}, "['URL'] is not a string"),
+            ({"URL": "redsi://localhost"}, "did you mean 'redis://'"),
+            ({"URL": "localhost:6379"}, "is not supported"),
+            ({"URL": "redis://"}, "names no host"),
+            ({"URL": "unix://"}, "names no socket"),
+            ({"URL": "redis://host:port"}, "cannot be read as a URL"),
+            ({"OPTIONS": []}, "not a dict"),
+            ({"OPTIONS": {"decode_responses": True}}, "records are bytes"),
+            ({"PREFIX": ""}, "must be a word"),
+            ({"PREFIX": "two words"}, "must be a word"),
+            ({"PREFIX": "new\nline"}, "must be a word"),
+            ({"TTL": 0}, "above zero"),
+            ({"TTL": -5}, "above zero"),
+            ({"TTL": True}, "no duration"),
+            ({"TTL": "3600"}, "no duration"),
+            ({"TTL": float("nan")}, "above zero"),
+            ({"TTL": float("inf")}, "above zero"),
+            ({"TIMEOUT": None}, "no duration"),
+            ({"KEYS": "hashd"}, "did you mean 'hashed'"),
+            ({"COMPRESSION": "brotli"}, "must be one of 'dictionary', 'zlib', None"),
+            ({"RETRIES": -1}, "whole number from 0 to 10"),
+            ({"RETRIES": True}, "whole number from 0 to 10"),
+        ],
+    )
+    def test_is_refused_with_what_to_do(self, given, message):
+        with pytest.raises(SessionStoreMisconfigured) as caught:
+            settings_from(given)
+        assert message in str(caught.value)
+
+    def test_has_all_its_problems_named_at_once(self):
+        found = problems({"URLL": "x", "TTL": 0, "KEYS": "none"})
+        assert [problem.id for problem in found] == ["E002", "E003", "E003"]
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://user:hunter2@host:63x79/0",
+            "redis://:hunter2/path",
+            "http://u:hunter2@h",
+            "redis://[:hunter2",
+        ],
+    )
+    def test_never_repeats_a_password(self, url):
+        assert not any("hunter2" in f"{problem.message}{problem.hint}" for problem in problems({"URL": url}))
+
+    def test_hides_the_text_of_a_url_that_cannot_be_read(self):
+        with pytest.raises(SessionStoreMisconfigured) as caught:
+            split_url("redis://user:hunter2@host:63x79/0")
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+class TestTheSettings:
+    def test_are_all_documented(self):
+        import pathlib
+
+        page = pathlib.Path(__file__).parent.parent / "docs" / "settings.md"
+        text = page.read_text()
+        for field in fields(Settings):
+            assert f"`{field.name.upper()}`" in text
