@@ -1,0 +1,39 @@
+"""What can ``manage.py check`` say about the configuration without asking Redis?
+
+``problems()`` of ``configuration`` are errors here; the running code raises the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from django_redis_sessions import conf
+from django_redis_sessions.configuration import SETTING, problems
+
+TAG = "sessions"
+
+
+@register(TAG)
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Every problem with ``SESSION_REDIS``."""
+    return [
+        Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
+        for problem in problems(conf.given())
+    ]
+
+
+@register(TAG, deploy=True)
+def check_embedded_server(**_: Any) -> list[CheckMessage]:
+    """The embedded server belongs to one machine and to development."""
+    given = conf.given()
+    if conf.is_debug() or problems(given) or not given.get("URL", "").startswith("embedded:"):
+        return []
+    return [
+        Warning(
+            f"{SETTING}['URL'] starts a server of its own, which is meant for development and tests.",
+            hint="Run a Redis or Valkey server that all machines of the site reach, and name it in the URL.",
+            id="django_redis_sessions.W001",
+        )
+    ]

@@ -1,0 +1,70 @@
+"""Where are Django's settings read?
+
+Here alone, at first use, and again after ``setting_changed`` (so ``override_settings`` works).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from django_redis_sessions.configuration import SETTING, problems, settings_from
+from django_redis_sessions.store import Store
+
+_lock = threading.Lock()
+_store: Store | None = None
+
+
+def given() -> Any:
+    """The value of ``SESSION_REDIS`` as the project wrote it; ``{}`` when it wrote none."""
+    return getattr(settings, SETTING, {})
+
+
+def is_debug() -> bool:
+    """Whether this is a developer's machine."""
+    return bool(settings.DEBUG)
+
+
+def store() -> Store:
+    """The store that the project's settings describe; ``SessionStoreMisconfigured`` if they describe none."""
+    if _store is not None:
+        return _store
+    return _read()
+
+
+def hold_embedded_server() -> None:
+    """Make this process a user of the embedded server, if the project has one.
+
+    The reloader's outer process lives on while the inner one, which serves, is replaced: without
+    it the server would end with every change to the code, and everybody's session with it.
+    """
+    if not problems(given()) and given().get("URL", "").startswith("embedded:"):
+        store().connections.client().execute(("PING",))
+
+
+def _read() -> Store:
+    global _store
+    with _lock:
+        if _store is None:
+            _store = Store.of(settings_from(given()), project=_project())
+        return _store
+
+
+def _project() -> str:
+    """The settings module with its place: the same for all processes of one project on this machine."""
+    base = getattr(settings, "BASE_DIR", None) or os.getcwd()
+    return f"{getattr(settings, 'SETTINGS_MODULE', '')}@{os.path.abspath(base)}"
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    global _store
+    if setting == SETTING and _store is not None:
+        _store.connections.close()
+        _store = None
+
+
+setting_changed.connect(_forget, dispatch_uid="django_redis_sessions.conf")

@@ -1,0 +1,62 @@
+"""How do subcommands talk to the person at the terminal, or to the program behind a pipe?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_redis_sessions.operations import Progress
+
+_BAR_WIDTH = 24
+
+
+def write_json(command: BaseCommand, values: object) -> None:
+    """One JSON document on standard output."""
+    command.stdout.write(json.dumps(values, indent=2))
+
+
+def confirm(command: BaseCommand, question: str) -> None:
+    """Go on only after a typed yes; ``CommandError`` otherwise, also when there is nobody to ask."""
+    command.stderr.write(f"{question} [y/N] ", ending="")
+    try:
+        answer = input()
+    except EOFError:
+        raise CommandError("Nobody answered. Use --no-input to go on without asking.") from None
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing was done.")
+
+
+@contextmanager
+def progress_bar(
+    command: BaseCommand, options: dict[str, Any], done: str
+) -> Iterator[Callable[[Progress], object]]:
+    """A bar on standard error while it is a terminal; ``done`` says what has happened to the ended ones."""
+    if options["verbosity"] == 0 or not command.stderr.isatty():
+        yield bool
+        return
+
+    def draw(progress: Progress) -> None:
+        filled = round(progress.share * _BAR_WIDTH)
+        bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
+        ended = f", {progress.ended:,} {done}" if done else ""
+        command.stderr.write(f"\r[{bar}] {progress.share:4.0%}  {progress.seen:,} seen{ended}", ending="")
+        command.stderr.flush()
+
+    try:
+        yield draw
+    finally:
+        command.stderr.write("\r" + " " * 78 + "\r", ending="")
+
+
+def in_bytes(number: int) -> str:
+    """``number`` bytes for a person: ``"344 B"``, ``"1.2 MB"``."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -1,0 +1,1 @@
+"""One module for each subcommand: ``NAME``, ``HELP``, ``EPILOG``, ``add_arguments`` and ``handle``."""

@@ -1,0 +1,61 @@
+"""``redis_sessions purge``: end sessions, by kind."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_redis_sessions import sessions
+from django_redis_sessions.management.arguments import duration
+from django_redis_sessions.management.output import confirm, progress_bar, write_json
+
+NAME = "purge"
+HELP = "End all sessions that meet every given condition."
+EPILOG = "Works in pages that never hold up the server; may be stopped and repeated at any time."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Define the options."""
+    conditions = parser.add_argument_group("conditions")
+    conditions.add_argument("--all", action="store_true", help="every session: this signs everybody out")
+    whose = conditions.add_mutually_exclusive_group()
+    whose.add_argument("--anonymous", action="store_true", help="sessions nobody is logged in to")
+    whose.add_argument("--user", metavar="ID", help="sessions of the user with this primary key")
+    conditions.add_argument(
+        "--older-than", type=duration, metavar="AGE", help="since login or creation, e.g. 7d"
+    )
+    conditions.add_argument("--idle", type=duration, metavar="AGE", help="not saved for this long, e.g. 2d")
+    parser.add_argument("--dry-run", action="store_true", help="count them, end none")
+    parser.add_argument("--no-input", "--noinput", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="write one JSON document")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Ask, end, report the number."""
+    conditions = {name: options[name] for name in ("anonymous", "user", "older_than", "idle")}
+    limited = options["anonymous"] or any(
+        conditions[name] is not None for name in ("user", "older_than", "idle")
+    )
+    if options["all"] == bool(limited):
+        raise CommandError("Say which sessions: either --all, or at least one of the other conditions.")
+    dry_run = options["dry_run"]
+    if not dry_run and not options["no_input"]:
+        confirm(command, f"This ends {_described(options)} for good. Go on?")
+    with progress_bar(command, options, done="would end" if dry_run else "ended") as progress:
+        ended = sessions.purge(**conditions, dry_run=dry_run, progress=progress)
+    if options["json"]:
+        write_json(command, {"ended": 0 if dry_run else ended, "matched": ended, "dry_run": dry_run})
+    elif options["verbosity"] > 0:
+        noun = "session" if ended == 1 else "sessions"
+        command.stdout.write(f"{ended:,} {noun} would be ended." if dry_run else f"{ended:,} {noun} ended.")
+
+
+def _described(options: dict[str, Any]) -> str:
+    if options["all"]:
+        return "EVERY session and signs everybody out"
+    named = [
+        f"--{name.replace('_', '-')}" for name in ("anonymous", "user", "older_than", "idle") if options[name]
+    ]
+    return f"all sessions that meet {' and '.join(named)}"

@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import pytest
+from django.core.checks import run_checks
+from django.test.utils import override_settings
+
+from django_redis_sessions import conf
+from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.errors import SessionStoreMisconfigured
+
+
+class TestTheProjectsSettings:
+    def test_are_read_once(self, store):
+        assert conf.store() is store
+
+    def test_are_read_again_after_a_change(self, store):
+        with override_settings(SESSION_REDIS={"PREFIX": "other"}):
+            assert conf.store().keys.prefix == "other"
+        assert conf.store().keys.prefix == store.keys.prefix
+
+    def test_may_be_absent(self, settings):
+        del settings.SESSION_REDIS
+        assert conf.store().settings.url == "redis://localhost:6379/0"
+
+    def test_raise_the_same_words_that_the_check_reports(self, settings):
+        settings.SESSION_REDIS = {"PREFIXX": "x"}
+        (found,) = [message for message in run_checks() if message.id == "django_redis_sessions.E002"]
+        with pytest.raises(SessionStoreMisconfigured) as caught:
+            SessionStore("some-session-key").load()
+        assert str(caught.value) == f"{found.msg} {found.hint}"
+        assert found.hint == "Did you mean 'PREFIX'?"
+
+
+class TestTheChecks:
+    def test_are_silent_about_a_sound_configuration(self, store):
+        assert not [message for message in run_checks() if message.id.startswith("django_redis_sessions")]
+
+    def test_warn_of_an_embedded_server_in_production(self, settings):
+        settings.SESSION_REDIS = {"URL": "embedded://"}
+        settings.DEBUG = False
+        found = run_checks(include_deployment_checks=True)
+        assert "django_redis_sessions.W001" in [message.id for message in found]
+
+    @pytest.mark.parametrize(("url", "debug"), [("embedded://", True), ("redis://localhost", False)])
+    def test_do_not_warn_elsewhere(self, settings, url, debug):
+        settings.SESSION_REDIS = {"URL": url}
+        settings.DEBUG = debug
+        found = run_checks(include_deployment_checks=True)
+        assert "django_redis_sessions.W001" not in [message.id for message in found]
+
+
+class TestTheEngineModule:
+    def test_imports_without_the_sessions_app(self):
+        """Django's own test runner replaces INSTALLED_APPS; the engine must not care."""
+        program = (
+            "from django.conf import settings; settings.configure(INSTALLED_APPS=[])\n"
+            "import django; django.setup()\n"
+            "from django_redis_sessions.backend import SessionStore\n"
+            "assert SessionStore('short').session_key is None\n"
+        )
+        subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
