@@ -197,7 +197,7 @@ class SessionStore(SessionBase):
         self._header = records.Header(
             # A sign-in begins a life of its own.
             created=known.created if known is not None and known.user == user else now,
-            written=now,
+            touched=now,
             ttl=ttl or 0,
             user=user,
             serializer=_tag(self.serializer),

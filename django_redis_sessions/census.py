@@ -38,10 +38,8 @@ class Sighting:
     memory: int
 
     def idle(self, now: float) -> float:
-        """Seconds since it was last written or its life was last extended."""
-        if self.header is None:
-            return 0.0
-        return max(0.0, self.header.ttl - self.ttl) if self.header.ttl else now - self.header.written
+        """Seconds since its life was last extended, by a save or a touch."""
+        return 0.0 if self.header is None else max(0.0, now - self.header.touched)
 
     def age(self, now: float) -> float:
         """Seconds since its sign-in, or since it began if nobody signed in."""

@@ -10,12 +10,15 @@ big-endian, times in whole seconds since 1970::
     4   protection    0 = none; other numbers are kept for signed and encrypted bodies
     5   revision      6 random bytes, new with every write: who holds them knows the exact content
     11  created       when this sign-in (or, for anonymous sessions, this session) began
-    15  written       when the body was last written
-    19  ttl           the idle life it was written with
-    23  user length   0 = anonymous, 32 at most
-    24  checksum      CRC-32 of everything else: finds accidents, stops nobody
+    15  user length   0 = anonymous, 32 at most
+    16  touched       when its life was last extended, by a write or by a touch
+    20  ttl           the idle life it was given then
+    24  checksum      CRC-32 of everything but itself and the life: finds accidents, stops nobody
     28  user marker   digest of the user's id (``keys.user_marker``)
     ..  body          what the serializer made, compressed if that is shorter
+
+``touched`` and ``ttl`` are the record's *life*: a touch overwrites these eight bytes in place and
+leaves content, revision and checksum as they are.
 
 The header describes itself, so serializer, compression and dictionary can change in a rolling
 deploy while every older record still opens. Nothing here trusts the bytes: whatever does not
@@ -37,14 +40,18 @@ JSON = 0
 #: No session inflates beyond this many bytes; a record that claims to is not one.
 LARGEST_PAYLOAD = 64 * 1024 * 1024
 
-_HEADER = struct.Struct(">BBBBB6sIIIBI")
+_CONTENT = struct.Struct(">BBBBB6sIB")
+_LIFE = struct.Struct(">II")
 _CHECKSUM = struct.Struct(">I")
-_CHECKSUM_OFFSET = _HEADER.size - _CHECKSUM.size
+_CHECKSUM_OFFSET = _CONTENT.size + _LIFE.size
+_HEADER_LENGTH = _CHECKSUM_OFFSET + _CHECKSUM.size
+#: Where the life stands in a record: ``life()`` makes the bytes.
+LIFE_OFFSET = _CONTENT.size
 #: Where the revision stands in a record: offset and length in bytes.
 REVISION_OFFSET, REVISION_LENGTH = 5, 6
 _LONGEST_USER = 32
 #: This many first bytes of a record hold any header whole.
-LONGEST_HEADER = _HEADER.size + _LONGEST_USER
+LONGEST_HEADER = _HEADER_LENGTH + _LONGEST_USER
 
 _STORED, _DEFLATED = 0, 1
 _UNPROTECTED = 0
@@ -60,7 +67,7 @@ class Header:
     """All that a record says about its session without opening the body."""
 
     created: int
-    written: int
+    touched: int
     ttl: int
     user: bytes = b""
     serializer: int = JSON
@@ -75,8 +82,8 @@ class Header:
 
     @property
     def expires(self) -> int:
-        """The last second of its life, as far as the last write knows (a touch is not in here)."""
-        return self.written + self.ttl
+        """The second in which Redis forgets it."""
+        return self.touched + self.ttl
 
 
 def tag(dotted_path: str) -> int:
@@ -88,6 +95,11 @@ def tag(dotted_path: str) -> int:
     )
 
 
+def life(touched: int, ttl: int) -> bytes:
+    """The eight bytes that a touch puts at ``LIFE_OFFSET``."""
+    return _LIFE.pack(touched, ttl)
+
+
 def header_of(record: bytes) -> Header:
     """The header at the front of ``record``, which may be cut off behind it.
 
@@ -95,17 +107,18 @@ def header_of(record: bytes) -> Header:
     """
     if not record or record[0] != VERSION:
         raise CorruptRecord("it has an unknown format" if record else "it is empty")
-    if len(record) < _HEADER.size:
+    if len(record) < _HEADER_LENGTH:
         raise CorruptRecord("its header is cut off")
-    _, serializer, compression, dictionary, protection, revision, created, written, ttl, length, _ = (
-        _HEADER.unpack_from(record)
+    _, serializer, compression, dictionary, protection, revision, created, length = _CONTENT.unpack_from(
+        record
     )
+    touched, ttl = _LIFE.unpack_from(record, LIFE_OFFSET)
     if protection != _UNPROTECTED:
         raise CorruptRecord("it is protected in a way this version does not know")
-    user = record[_HEADER.size : _HEADER.size + length]
+    user = record[_HEADER_LENGTH : _HEADER_LENGTH + length]
     if length > _LONGEST_USER or len(user) < length:
         raise CorruptRecord("its header is cut off")
-    return Header(created, written, ttl, user, serializer, revision, compression, dictionary)
+    return Header(created, touched, ttl, user, serializer, revision, compression, dictionary)
 
 
 def revision_of(record: bytes) -> bytes:
@@ -126,7 +139,7 @@ class Codec:
         """The record of ``payload``, under a revision of its own."""
         body, compression, dictionary = self._compressed(payload)
         revision = os.urandom(REVISION_LENGTH)
-        front = _HEADER.pack(
+        content = _CONTENT.pack(
             VERSION,
             header.serializer,
             compression,
@@ -134,21 +147,19 @@ class Codec:
             _UNPROTECTED,
             revision,
             header.created,
-            header.written,
-            header.ttl,
             len(header.user),
-            0,
-        )[:_CHECKSUM_OFFSET]
+        )
         rest = header.user + body
-        return front + _CHECKSUM.pack(zlib.crc32(rest, zlib.crc32(front))) + rest
+        checksum = zlib.crc32(rest, zlib.crc32(content))
+        return content + life(header.touched, header.ttl) + _CHECKSUM.pack(checksum) + rest
 
     def open(self, record: bytes) -> tuple[Header, bytes]:
         """The header and the payload of a stored record; ``CorruptRecord`` for anything else."""
         header = header_of(record)
         (checksum,) = _CHECKSUM.unpack_from(record, _CHECKSUM_OFFSET)
-        if zlib.crc32(record[_HEADER.size :], zlib.crc32(record[:_CHECKSUM_OFFSET])) != checksum:
+        if zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET])) != checksum:
             raise CorruptRecord("it is cut off or damaged")
-        body = record[_HEADER.size + len(header.user) :]
+        body = record[_HEADER_LENGTH + len(header.user) :]
         if header.compression == _STORED:
             return header, body
         if header.compression != _DEFLATED:

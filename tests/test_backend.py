@@ -364,7 +364,7 @@ class TestTheRecord:
         session["_auth_user_id"] = "7"
         do(session.save)
         signed_in = header_of(behind.get(store.keys.record(saved.session_key)))
-        assert (signed_in.created, signed_in.written, signed_in.is_anonymous) == (
+        assert (signed_in.created, signed_in.touched, signed_in.is_anonymous) == (
             2_000_000_000,
             2_000_000_000,
             False,
@@ -375,7 +375,7 @@ class TestTheRecord:
         session["more"] = 1
         do(session.cycle_key)
         later = header_of(behind.get(store.keys.record(session.session_key)))
-        assert (later.created, later.written, later.user) == (2_000_000_000, 2_000_000_050, signed_in.user)
+        assert (later.created, later.touched, later.user) == (2_000_000_000, 2_000_000_050, signed_in.user)
 
     @pytest.mark.parametrize("scheme", ["hashed", "plain"])
     def test_is_under_the_key_the_scheme_says(self, do, configure, behind, prefix, scheme):

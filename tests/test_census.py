@@ -40,9 +40,8 @@ class TestACensus:
 
 class TestASessionsIdleTime:
     def test_starts_over_when_its_life_is_extended(self):
-        header = Header(created=1000, written=1000, ttl=600)
-        assert seen(header, ttl=600).idle(now=5000) == 0
-        assert seen(header, ttl=100).idle(now=5000) == 500
+        assert seen(Header(created=1000, touched=4000, ttl=600)).idle(now=4500) == 500
+        assert seen(Header(created=1000, touched=4500, ttl=600)).idle(now=4500) == 0
 
     def test_of_an_unreadable_record_is_unknown_and_counts_as_zero(self):
         assert seen(None).idle(now=5000) == 0

@@ -21,15 +21,14 @@ from typing import Any
 
 import pytest
 
-from django_redis_sessions import embedded
-from django_redis_sessions.embedded import find_server, socket_for
+from django_redis_sessions.embedded import find_server, places, socket_for, users
 from django_redis_sessions.errors import SessionStoreMisconfigured
 
 redis = pytest.importorskip("redis")
 fcntl = pytest.importorskip("fcntl", reason="there is none on Windows, and no embedded server either")
 
 PS = shutil.which("ps") or "ps"  # tests change PATH
-PACKAGE_PARENT = str(Path(embedded.__file__).parent.parent)
+PACKAGE_PARENT = str(Path(places.__file__).parent.parent.parent)
 
 # Prints the socket, answers each line it is sent, and ends with its standard input.
 A_USER = """
@@ -648,7 +647,7 @@ class TestADirectoryThatCannotBeUsed:
 class TestARuntimeDirectorySomebodyElseMade:
     @pytest.fixture
     def taken(self, private) -> Path:
-        return Path(embedded._place_for(None, "shop").runtime)
+        return Path(places.place_for(None, "shop").runtime)
 
     def test_is_refused_when_it_is_a_link(self, taken, private):
         (private / "trap").mkdir(mode=0o700)
@@ -679,7 +678,7 @@ class TestInsideAProgramThatIsNotPython:
         """uWSGI and mod_wsgi call themselves sys.executable."""
         monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
 
-        assert subprocess.run([embedded._python(), "-c", ""], check=True).returncode == 0
+        assert subprocess.run([users._python(), "-c", ""], check=True).returncode == 0
 
 
 class TestWindows:
