@@ -48,7 +48,7 @@ class Sighting:
 
 @dataclass(slots=True)
 class Census:
-    """Totals over all sightings that were ``add``-ed."""
+    """Totals over all sightings that were ``add``-ed; ``is_complete`` once every session was seen."""
 
     sessions: int = 0
     anonymous: int = 0
@@ -57,6 +57,7 @@ class Census:
     memory: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     lives: list[int] = field(default_factory=lambda: [0] * len(LIFE_LABELS))
+    is_complete: bool = False
 
     def add(self, seen: Sighting) -> None:
         """Count one session."""

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from django_redis_sessions.configuration import SETTING, problems, settings_from
+from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.store import Store
 
 _lock = threading.Lock()
@@ -43,7 +44,10 @@ def hold_embedded_server() -> None:
     it the server would end with every change to the code, and everybody's session with it.
     """
     if not problems(given()) and given().get("URL", "").startswith("embedded:"):
-        store().connections.client().execute(("PING",))
+        try:
+            store().connections.client().execute(("PING",))
+        except SessionStoreError:
+            pass  # the inner process meets the same error, and reports it where it is looked for
 
 
 def _read() -> Store:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from django_redis_sessions import keys
 from django_redis_sessions.errors import SessionStoreMisconfigured
@@ -132,6 +132,15 @@ def _one_of(*choices: str | None) -> Callable[[Any], str | None]:
     return wrong
 
 
+# What a URL might say although another setting decides.
+_SET_ELSEWHERE = {
+    "decode_responses": "no Redis that keeps sessions, because records are bytes",
+    "max_connections": f"{SETTING}['OPTIONS']",
+    "socket_timeout": f"{SETTING}['TIMEOUT']",
+    "socket_connect_timeout": f"{SETTING}['TIMEOUT']",
+}
+
+
 def _wrong_url(value: object) -> str | None:
     if not isinstance(value, str):
         return "is not a string"
@@ -147,6 +156,11 @@ def _wrong_url(value: object) -> str | None:
         return "names no host"
     if parts.scheme == "unix" and not parts.path:
         return "names no socket"
+    if parts.scheme == "embedded" and parts.netloc:
+        return "names a host; a directory needs three slashes, as in 'embedded:///var/tmp/sessions'"
+    for name in parse_qs(parts.query):
+        if name in _SET_ELSEWHERE:
+            return f"sets {name}, which belongs in {_SET_ELSEWHERE[name]}"
     return None
 
 
@@ -155,6 +169,8 @@ def _wrong_options(value: object) -> str | None:
         return "is not a dict of redis-py's keyword arguments"
     if value.get("decode_responses"):
         return "asks for decode_responses, but records are bytes"
+    if "socket_timeout" in value:
+        return f"sets socket_timeout, which belongs in {_SET_ELSEWHERE['socket_timeout']}"
     return None
 
 

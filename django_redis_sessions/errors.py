@@ -24,7 +24,10 @@ class SessionStoreError(Exception):
 
 
 class SessionStoreUnavailable(SessionStoreError):
-    """No answer from Redis: refused, timed out, or still starting. The session was not read or written."""
+    """No answer from Redis: refused, timed out, or still starting.
+
+    What was asked for may have happened all the same, if only the answer was lost.
+    """
 
 
 class SessionStoreRefused(SessionStoreError):

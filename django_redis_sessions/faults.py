@@ -15,7 +15,7 @@ from django_redis_sessions.errors import (
     SessionStoreUnavailable,
 )
 
-_NOTHING_DONE = "The session was neither read nor written."
+_NOT_NOW = "Sessions cannot be read or written now."
 
 
 def translated(error: redis.RedisError, address: str, timeout: float) -> SessionStoreError:
@@ -25,7 +25,7 @@ def translated(error: redis.RedisError, address: str, timeout: float) -> Session
         error.__cause__, (redis.TimeoutError, TimeoutError)
     ):
         return SessionStoreUnavailable(
-            f"Redis at {address} did not answer within {timeout:g} s. {_NOTHING_DONE} "
+            f"Redis at {address} did not answer within {timeout:g} s. {_NOT_NOW} "
             f"Look at the server, or raise SESSION_REDIS['TIMEOUT'].",
             address=address,
         )
@@ -47,15 +47,16 @@ def translated(error: redis.RedisError, address: str, timeout: float) -> Session
         )
     if isinstance(error, redis.BusyLoadingError):
         return SessionStoreUnavailable(
-            f"Redis at {address} is still loading its data. {_NOTHING_DONE}", address=address
+            f"Redis at {address} is still loading its data. {_NOT_NOW}", address=address
         )
     if isinstance(error, redis.ConnectionError):
         return SessionStoreUnavailable(
-            f"Redis at {address} cannot be reached: {str(error).rstrip('.')}. {_NOTHING_DONE}",
+            f"Redis at {address} cannot be reached: {str(error).rstrip('.')}. {_NOT_NOW}",
             address=address,
         )
     return SessionStoreRefused(
-        f"Redis at {address} refused the command with {_code(error)}. {_NOTHING_DONE}", address=address
+        f"Redis at {address} refused the command with {_code(error)}. Nothing was read or written.",
+        address=address,
     )
 
 

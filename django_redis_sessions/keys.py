@@ -1,10 +1,10 @@
 """Which names does this package use in Redis?
 
-=====================================  ========  ==============================  ==============================
-Redis key                              type      content                         lifetime
-=====================================  ========  ==============================  ==============================
+======================================  ========  ==============================  ==============================
+Redis key                               type      content                         lifetime
+======================================  ========  ==============================  ==============================
 ``<prefix>:r:<digest of session key>``  string    the session's record            what is left of the session
-=====================================  ========  ==============================  ==============================
+======================================  ========  ==============================  ==============================
 
 With ``KEYS: "plain"`` the session key itself stands in place of its digest. The letter keeps
 kinds of keys apart, so that no cookie, whatever it says, can name a key of another kind.

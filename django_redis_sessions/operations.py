@@ -148,7 +148,8 @@ def survey(
             census.add(seen)
         looked_at += PAGE
         progress(Progress(census.sessions, 0, min(1.0, looked_at / total) if cursor else 1.0))
-        if not cursor or (limit is not None and census.sessions >= limit):
+        census.is_complete = not cursor
+        if census.is_complete or (limit is not None and census.sessions >= limit):
             return census
 
 
@@ -188,7 +189,8 @@ def server_info() -> Operation[dict[str, str]]:
         return {}
     text = replies[0].decode(errors="replace") if isinstance(replies[0], bytes) else str(replies[0])
     info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    info["dbsize"] = str(replies[1])
+    if isinstance(replies[1], int):
+        info["dbsize"] = str(replies[1])
     return info
 
 

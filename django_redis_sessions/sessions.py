@@ -93,7 +93,7 @@ def _statistics(sample: int | None, progress: Callable[[Progress], object]) -> O
         census=counted,
         server=census.server_facts(info),
         keys_in_database=int(info["dbsize"]) if "dbsize" in info else None,
-        sampled=sample is not None and counted.sessions >= sample,
+        sampled=not counted.is_complete,
     )
 
 

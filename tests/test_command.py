@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -58,7 +60,10 @@ class TestStats:
         assert found["sampled"] is False
 
     def test_says_when_it_took_a_sample(self, monkeypatch):
-        monkeypatch.setattr(operations, "PAGE", 1)
+        assert "a sample" not in call("stats", "--sample", "6")[0]
+        monkeypatch.setattr(operations, "PAGE", 10)
+        for _ in range(100):
+            SessionStore().save()
         out, _ = call("stats", "--sample", "2")
         assert "(a sample of " in out
 
@@ -194,3 +199,27 @@ class TestTheOperatorApi:
             return found.census.sessions, await sessions.apurge(user=1), await sessions.apurge(dry_run=True)
 
         assert runner.run(use()) == (6, 2, 4)
+
+
+class TestDjangosHabits:
+    def test_common_options_may_stand_behind_the_subcommand(self, people):
+        assert call("purge", "--all", "--no-input", "--verbosity", "0")[0] == ""
+        assert call("stats", "--no-color", "--traceback")[0]
+
+    def test_nothing_but_errors_is_painted_red(self, people, monkeypatch):
+        monkeypatch.setattr("builtins.input", lambda: "y")
+        _, err = call("purge", "--all", stderr=Terminal(), force_color=True)
+        assert "[y/N]" in err
+        assert "\x1b[" not in err
+
+    def test_a_reader_that_has_seen_enough_is_no_error(self, store):
+        program = (
+            "import django, sys; from django.conf import settings\n"
+            f"settings.configure(INSTALLED_APPS=['django_redis_sessions'], "
+            f"SESSION_REDIS={{'URL': {store.settings.url!r}}})\n"
+            "django.setup(); from django.core.management import call_command; import time, os\n"
+            "os.close(0); r, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w)\n"
+            "call_command('redis_sessions', 'stats')\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, timeout=60)
+        assert ended.stderr == b""

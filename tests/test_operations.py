@@ -2,6 +2,8 @@ import pytest
 
 from django_redis_sessions import operations
 from django_redis_sessions.census import Census, matching
+from django_redis_sessions.configuration import Settings
+from django_redis_sessions.executors import run
 from django_redis_sessions.keys import user_marker
 from django_redis_sessions.operations import (
     create,
@@ -14,6 +16,7 @@ from django_redis_sessions.operations import (
     survey,
 )
 from django_redis_sessions.records import Codec, Header
+from django_redis_sessions.store import Store
 
 KEY = "k" * 32
 
@@ -151,6 +154,21 @@ class TestSurveyingTheSessions:
         for number in range(200):
             perform(create(keys, f"session-{number}", record(), ttl=60))
         assert 20 <= perform(survey(keys, Census(), limit=20)).sessions < 100
+
+
+class TestAServerThatForbidsQuestions:
+    def test_is_surveyed_without_their_answers(self, server, behind, keys):
+        behind.execute_command(
+            "ACL", "SETUSER", "narrow", "on", ">pw", "+@all", "-dbsize", "-memory", "-info", "~*"
+        )
+        client = Store.of(Settings(url=f"unix://narrow:pw@{server.socket}")).connections.client()
+        run(client, create(keys, KEY, record(), ttl=60))
+        assert run(client, operations.server_info()) == {}
+        census = run(client, survey(keys, Census()))
+        assert (census.sessions, census.memory) == (1, 0)
+        behind.execute_command("ACL", "SETUSER", "narrow", "+info")
+        assert "dbsize" not in run(client, operations.server_info())
+        behind.execute_command("ACL", "DELUSER", "narrow")
 
 
 class TestPurging:

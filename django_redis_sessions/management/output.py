@@ -21,7 +21,7 @@ def write_json(command: BaseCommand, values: object) -> None:
 
 def confirm(command: BaseCommand, question: str) -> None:
     """Go on only after a typed yes; ``CommandError`` otherwise, also when there is nobody to ask."""
-    command.stderr.write(f"{question} [y/N] ", ending="")
+    _write_plainly(command, f"{question} [y/N] ")
     try:
         answer = input()
     except EOFError:
@@ -43,13 +43,18 @@ def progress_bar(
         filled = round(progress.share * _BAR_WIDTH)
         bar = "#" * filled + "-" * (_BAR_WIDTH - filled)
         ended = f", {progress.ended:,} {done}" if done else ""
-        command.stderr.write(f"\r[{bar}] {progress.share:4.0%}  {progress.seen:,} seen{ended}", ending="")
-        command.stderr.flush()
+        _write_plainly(command, f"\r[{bar}] {progress.share:4.0%}  {progress.seen:,} seen{ended}")
 
     try:
         yield draw
     finally:
-        command.stderr.write("\r" + " " * 78 + "\r", ending="")
+        _write_plainly(command, "\r" + " " * 78 + "\r")
+
+
+def _write_plainly(command: BaseCommand, text: str) -> None:
+    """On standard error, which Django would paint red."""
+    command.stderr.write(text, style_func=str, ending="")
+    command.stderr.flush()
 
 
 def in_bytes(number: int) -> str:

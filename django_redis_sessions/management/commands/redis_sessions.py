@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from argparse import SUPPRESS
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +13,17 @@ from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.management.subcommands import purge, stats
 
 SUBCOMMANDS = (stats, purge)
+
+_SWITCH = {"action": "store_true"}
+_DJANGOS_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("-v", "--verbosity"), {"type": int, "choices": range(4)}),
+    (("--settings",), {}),
+    (("--pythonpath",), {}),
+    (("--traceback",), _SWITCH),
+    (("--no-color",), _SWITCH),
+    (("--force-color",), _SWITCH),
+    (("--skip-checks",), _SWITCH),
+)
 
 
 class Command(BaseCommand):
@@ -25,12 +39,20 @@ class Command(BaseCommand):
                 subcommand.NAME, help=subcommand.HELP, description=subcommand.HELP, epilog=subcommand.EPILOG
             )
             subcommand.add_arguments(subparser)
+            # Where most people write Django's own options: behind the subcommand.
+            for flags, kind in _DJANGOS_OPTIONS:
+                subparser.add_argument(*flags, default=SUPPRESS, help=SUPPRESS, **kind)
             subparser.set_defaults(handle_subcommand=subcommand.handle)
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the chosen subcommand."""
         try:
             options["handle_subcommand"](self, options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough (`… | head`); Python would complain once more when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except SessionStoreError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:

@@ -55,7 +55,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 def _described(options: dict[str, Any]) -> str:
     if options["all"]:
         return "EVERY session and signs everybody out"
-    named = [
-        f"--{name.replace('_', '-')}" for name in ("anonymous", "user", "older_than", "idle") if options[name]
+    given = [
+        name for name in ("anonymous", "user", "older_than", "idle") if options[name] not in (None, False)
     ]
+    named = [f"--{name.replace('_', '-')}" for name in given]
     return f"all sessions that meet {' and '.join(named)}"

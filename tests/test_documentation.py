@@ -1,0 +1,327 @@
+"""The documentation says what the code does: what could drift apart is compared here, without building it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import re
+import shlex
+import textwrap
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from django_redis_sessions import checks, errors, keys, records, sessions
+from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.configuration import COMPRESSIONS, URL_SCHEMES, Settings, problems
+from django_redis_sessions.connections import MAX_CONNECTIONS, AwaitingClient, BlockingClient
+from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def every(pattern, text):
+    """All that a pattern finds; ``^`` and ``$`` stand for the ends of a line."""
+    return re.findall(pattern, text, re.MULTILINE)
+
+
+def page(name):
+    return (DOCS / name).read_text()
+
+
+def section(text, heading):
+    """The part under a heading, which is given with its number signs, up to the next of its level."""
+    level = heading.partition(" ")[0]
+    (found,) = every(rf"(?s)^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text)
+    return found
+
+
+def tables(text):
+    """Every table, as its rows of cells without the head."""
+    for block in every(r"(?:^\|.*\n)+", text):
+        yield [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()[2:]]
+
+
+def blocks(language):
+    """Every fenced block of a language, as a test parameter named by its page and line."""
+    return [
+        pytest.param(found[1], id=f"{path.name}:{found.string.count(chr(10), 0, found.start()) + 1}")
+        for path in PAGES
+        for found in re.finditer(rf"(?ms)^```{language}\n(.*?)^```", path.read_text())
+    ]
+
+
+def code_words(cell):
+    return every(r"`([^`]+)`", cell)
+
+
+class TestThePageOfSettings:
+    def test_has_a_section_for_each_setting_and_no_other(self):
+        named = every(r"^## `(.+)`$", page("settings.md"))
+        assert named == [field.name.upper() for field in fields(Settings)]
+
+    @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+    def test_gives_each_default_as_the_code_has_it(self, field):
+        text = section(page("settings.md"), f"## `{field.name.upper()}`")
+        (default,) = every(r"^- Default: `(.+)`$", text)
+        assert ast.literal_eval(default) == getattr(Settings(), field.name)
+
+    @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+    def test_tells_type_and_trade_off(self, field):
+        text = section(page("settings.md"), f"## `{field.name.upper()}`")
+        assert every(r"^- Type: .+$", text)
+        assert every(r"^The trade-off: .+$", text)
+
+    @pytest.mark.parametrize("name", ["TTL", "TIMEOUT"])
+    def test_gives_the_unit_of_durations(self, name):
+        assert "- Unit: seconds" in section(page("settings.md"), f"## `{name}`")
+
+    @pytest.mark.parametrize(("name", "choices"), [("KEYS", keys.SCHEMES), ("COMPRESSION", COMPRESSIONS)])
+    def test_names_every_choice(self, name, choices):
+        (line,) = every(r"^- Type: .+$", section(page("settings.md"), f"## `{name}`"))
+        assert [ast.literal_eval(word) for word in code_words(line)] == list(choices)
+
+    def test_names_every_scheme_of_a_url(self):
+        (forms,) = tables(section(page("settings.md"), "## `URL`"))
+        assert {form.partition("://")[0].strip("`") for form, _ in forms} == set(URL_SCHEMES)
+
+    def test_gives_the_number_of_connections(self):
+        assert f"{MAX_CONNECTIONS} unless set" in section(page("settings.md"), "## `OPTIONS`")
+
+    def test_lists_every_system_check(self, settings):
+        found = {f"django_redis_sessions.{problem.id}" for problem in problems(None)}
+        settings.SESSION_REDIS = {"UNKNOWN": 1, "TTL": 0}
+        found |= {message.id for message in checks.check_settings()}
+        settings.SESSION_REDIS = {"URL": "embedded://"}
+        found |= {message.id for message in checks.check_embedded_server()}
+        (rows,) = tables(section(page("settings.md"), "## System checks"))
+        assert found == {row[0].strip("`") for row in rows}
+
+
+class TestThePageOfTheCommand:
+    def test_has_a_section_for_each_subcommand(self):
+        named = every(r"^## `(.+)`$", page("command.md"))
+        assert named == [*(subcommand.NAME for subcommand in SUBCOMMANDS), "clearsessions"]
+
+    @pytest.mark.parametrize("name", [subcommand.NAME for subcommand in SUBCOMMANDS])
+    def test_has_a_row_for_each_option_and_no_other(self, name):
+        (action,) = Command().create_parser("manage.py", "redis_sessions")._subparsers._group_actions
+        parser = action.choices[name]
+        # Django's own options are accepted here as well, but explained by Django.
+        own = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+        options = {text for action in own for text in action.option_strings}
+        rows = [row for table in tables(section(page("command.md"), f"## `{name}`")) for row in table]
+        documented = {word.partition(" ")[0] for row in rows for word in code_words(row[0])}
+        assert documented == options - {"-h", "--help"}
+
+    def test_shows_the_json_that_stats_writes(self, store):
+        (example,) = every(r"(?s)stats --json\n(.*?)^```", page("command.md"))
+        assert shape(json.loads(example)) == shape(sessions.statistics().as_dict())
+
+
+def shape(value):
+    return {name: shape(inner) for name, inner in value.items()} if isinstance(value, dict) else type(value)
+
+
+class TestACommandLine:
+    @pytest.mark.parametrize("block", blocks("console"))
+    def test_in_an_example_is_understood(self, block):
+        for line in every(r"^\$ python manage\.py redis_sessions (.+)$", block):
+            Command().create_parser("manage.py", "redis_sessions").parse_args(shlex.split(line))
+
+    def test_of_make_is_in_the_makefile(self):
+        targets = set(every(r"^([a-z][a-z ]*):", (ROOT / "Makefile").read_text()))
+        known = {target for line in targets for target in line.split()}
+        for path in PAGES:
+            assert set(every(r"(?:`|\$ )make ([a-z]+)", path.read_text())) <= known
+
+
+class TestThePageOfErrors:
+    def test_draws_the_tree_of_the_code(self):
+        (drawn,) = every(r"::\n\n((?:    .+\n)+)", errors.__doc__)
+        assert f"```text\n{textwrap.dedent(drawn)}```" in page("errors.md")
+
+    def test_explains_each_class(self):
+        classes = {
+            name
+            for name, value in inspect.getmembers(errors, inspect.isclass)
+            if issubclass(value, errors.SessionStoreError)
+        }
+        assert set(every(r"^## `(.+)`$", page("errors.md"))) == classes - {"SessionStoreError"}
+
+
+class TestWhatIsInRedis:
+    def test_has_the_table_of_keys_that_the_code_has(self):
+        (body,) = every(r"^Redis key .+\n=.+\n((?:.+\n)+?)=", keys.__doc__)
+        rows = [re.split(r" {2,}", line.replace("``", "`")) for line in body.splitlines()]
+        (documented,) = tables(section(page("redis.md"), "## Keys"))
+        assert documented == rows
+
+    def test_has_the_table_of_records_that_the_code_has(self):
+        rows = every(r"^    (\d+|\.\.) +(\S+(?: \S+)*?) {2,}(.+)$", records.__doc__)
+        (documented,) = tables(section(page("redis.md"), "## Records"))
+        assert documented == [[cell.replace("``", "`") for cell in row] for row in rows]
+
+    def test_gives_a_way_from_the_cookie_to_the_key(self):
+        text = section(page("redis.md"), "## From a cookie to its Redis key")
+        assert keys.digest("abcdefghijklmnopqrstuvwxyz012345") in text
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The commands that were sent so far, each with its options: ``["SET XX EX"]``."""
+    commands = []
+
+    def note(command):
+        several = command if isinstance(command, list) else [command]
+        commands.append(
+            [" ".join([one[0], *(word for word in one[2:] if word in ("NX", "XX", "EX"))]) for one in several]
+        )
+
+    blocking, awaiting = BlockingClient.execute, AwaitingClient.execute
+
+    def execute(self, command):
+        note(command)
+        return blocking(self, command)
+
+    async def aexecute(self, command):
+        note(command)
+        return await awaiting(self, command)
+
+    monkeypatch.setattr(BlockingClient, "execute", execute)
+    monkeypatch.setattr(AwaitingClient, "execute", aexecute)
+    return commands
+
+
+def documented_commands(index):
+    """``{what happens: [[command], …]}``, a list of commands for each round trip."""
+    documented = {}
+    for label, commands, trips in list(tables(section(page("redis.md"), "## Commands")))[index]:
+        documented[label] = [[" ".join(code_words(command))] for command in commands.split(", ") if command]
+        assert len(documented[label]) == int(trips)
+    return documented
+
+
+@pytest.mark.usefixtures("store")
+class TestTheCommandsThatAreSent:
+    def test_by_each_method_are_the_documented_ones(self, do, sent):
+        def fresh():
+            session = SessionStore()
+            do(session.save)
+            return SessionStore(session.session_key)
+
+        def loaded():
+            session = fresh()
+            do(session.get, "nothing")
+            return session
+
+        def free():
+            return SessionStore("k" * 32)
+
+        found = {}
+        for label, make, name, arguments in (
+            ("`load()`", fresh, "load", {}),
+            ("`exists()`", fresh, "exists", {"session_key": "x" * 32}),
+            ("`create()`", SessionStore, "create", {}),
+            ("`save()` of a session that was loaded", loaded, "save", {}),
+            ("`save()` of a session that was not loaded yet", fresh, "save", {}),
+            ("`save(must_create=True)`", free, "save", {"must_create": True}),
+            ("`delete()`, `flush()`", fresh, "delete", {}),
+            ("`delete()`, `flush()`", fresh, "flush", {}),
+            ("`cycle_key()` of a session that was loaded", loaded, "cycle_key", {}),
+        ):
+            session = make()
+            sent.clear()
+            do(getattr(session, name), **arguments)
+            assert found.setdefault(label, list(sent)) == sent
+        assert found == documented_commands(0)
+
+    @pytest.mark.django_db
+    def test_by_each_request_are_the_documented_ones(self, sent):
+        User.objects.create_user("alice", password="wonderland")
+        visitor, newcomer, stranger = Client(), Client(), Client()
+        stranger.cookies["sessionid"] = "no session key"
+        found = {}
+        for label, client, path in (
+            ("without a cookie, nothing is written", visitor, "/read/"),
+            ("without a cookie, the view writes", visitor, "/write/?cart=full"),
+            ("the view reads the session", visitor, "/read/"),
+            ("the view reads and writes", visitor, "/write/?cart=fuller"),
+            ("the view does not use the session", visitor, "/untouched/"),
+            ("signing in, with a cart from before", visitor, "/sign-in/"),
+            ("signing in, without a cookie", newcomer, "/sign-in/"),
+            ("signing out", visitor, "/sign-out/"),
+            ("with a cookie that cannot be a session key", stranger, "/read/"),
+        ):
+            sent.clear()
+            client.get(path)
+            found[label] = [[command.split()[0] for command in trip] for trip in sent]
+        assert found == documented_commands(1)
+
+    def test_are_permitted_by_the_documented_rights(self, configure, server, behind, prefix):
+        rules = page("redis.md").replace(" django ", f" {prefix} ").replace("~session:", f"~{prefix}:")
+        *engine, command = every("^ACL SETUSER .+$", rules)
+        try:
+            for rule in engine:
+                behind.execute_command(*rule.split())
+            configure(URL=f"unix://{prefix}:password@{server.socket}")
+            session = SessionStore()
+            session.create()
+            session.cycle_key()
+            session.save()
+            session.load()
+            assert session.exists(session.session_key)
+            session.delete()
+            session.create()
+
+            behind.execute_command(*command.split())
+            assert sessions.statistics().census.memory > 0
+            assert sessions.purge() == 1
+        finally:
+            behind.execute_command("ACL", "DELUSER", prefix)
+
+
+class TestAPythonExample:
+    @pytest.mark.parametrize("block", blocks("python"))
+    def test_runs_and_its_settings_are_accepted(self, block, store, runner):
+        names = {"INSTALLED_APPS": [], "BASE_DIR": Path("/srv/mysite"), "__name__": "example"}
+        code = compile(block, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        result = eval(code, names)  # noqa: S307 - our own documentation
+        if inspect.iscoroutine(result):
+            runner.run(result)
+        assert problems(names.get("SESSION_REDIS", {})) == []
+        assert names.get("SESSION_ENGINE", "django_redis_sessions.backend") == "django_redis_sessions.backend"
+
+
+class TestTheSupportedVersions:
+    def test_in_the_readme_are_those_of_the_metadata(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        (rows,) = tables(section((ROOT / "README.md").read_text(), "## Supported versions"))
+        said = {name: versions.split(", ") for name, versions in rows}
+        for name, classifier in (
+            ("Python", r"Programming Language :: Python :: (3\.\d+)"),
+            ("Django", r"Framework :: Django :: (\d\.\d)"),
+        ):
+            found = [re.fullmatch(classifier, line) for line in project["classifiers"]]
+            assert said[name] == [match[1] for match in found if match]
+        (least,) = (line.partition(">=")[2] for line in project["dependencies"] if line.startswith("redis"))
+        assert said["redis-py"] == [f"{least} or newer"]
+
+
+class TestAPage:
+    def test_is_in_the_table_of_contents(self):
+        listed = every(r"^[a-z]+$", "".join(every(r"(?s)^```\{toctree\}.*?^```", page("index.md"))))
+        assert sorted(listed) == sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
+
+    @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+    def test_links_to_files_that_are_there(self, path):
+        for target in every(r"\]\((?!\w+:)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), target
