@@ -79,7 +79,12 @@ def socket_for(directory: str | None, project: str) -> str:
         if known is None or not is_held or not os.path.exists(known.socket):
             place = place_for(directory, project)
             try:
-                _registrations[directory, project] = _register(place)
+                try:
+                    registration = _register(place)
+                except FileNotFoundError:
+                    # Somebody emptied the temporary directory in between; what is made anew stays.
+                    registration = _register(place)
+                _registrations[directory, project] = registration
             except OSError as error:
                 raise SessionStoreMisconfigured(
                     f"The embedded server's files in {place.locks} cannot be used: {error}"
