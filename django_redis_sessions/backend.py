@@ -1,126 +1,194 @@
 """What does Django call to keep its sessions in Redis?
 
 ``SESSION_ENGINE = "django_redis_sessions.backend"``. The twins here say which operation answers
-which method of Django's; the rules are in the modules below.
+which method of Django's; the rules are in ``stored`` and below.
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from time import time
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, SessionBase, UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.serializers import JSONSerializer
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from django_redis_sessions import conf, keys, operations, records
+from django_redis_sessions import conf, errors, operations, records
 from django_redis_sessions import expiry as expiring
+from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.connections import AwaitingClient, BlockingClient
-from django_redis_sessions.errors import CorruptRecord, SessionStoreRefused
 from django_redis_sessions.executors import arun, run
-from django_redis_sessions.operations import Operation
+from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.store import Store
+from django_redis_sessions.stored import StoredSession
 
-_suspicious = logging.getLogger("django.security.SuspiciousSession")
-
-_USER_ID = "_auth_user_id"
 _EXPIRY = "_session_expiry"
 
 
-class SessionStore(SessionBase):
+class SessionEnded(errors.SessionEnded, UpdateError, SessionInterrupted):
+    """As Django knows it: an ``UpdateError`` while saving, a 400 when it leaves a view."""
+
+
+class SessionConflict(errors.SessionConflict, UpdateError, SessionInterrupted):
+    """As Django knows it: an ``UpdateError`` while saving, a 400 when it leaves a view."""
+
+
+class SessionKeyTaken(errors.SessionKeyTaken, CreateError):
+    """As Django knows it."""
+
+
+class SessionStore(StoredSession, SessionBase):
     """A session in Redis: one record, one round trip for each method.
 
     Every method that speaks to Redis raises ``SessionStoreError`` when Redis fails; a failure is
-    never taken for an empty session.
+    never taken for an empty session. Changes that other requests saved meanwhile are merged with
+    this one's when it is saved; one more round trip for each such conflict.
     """
 
     if TYPE_CHECKING:  # django-stubs leaves out what engines are built from
-        _session_cache: dict[str, Any]
 
         def _get_session(self, no_load: bool = False) -> dict[str, Any]: ...
 
         async def _aget_session(self, no_load: bool = False) -> dict[str, Any]: ...
 
-    #: The header of the record this session was loaded from or last written as.
-    _header: records.Header | None = None
+    Ended = SessionEnded
+    Conflict = SessionConflict
+    KeyTaken = SessionKeyTaken
+
+    #: Whether loading has extended the session's life, so that its cookie should be renewed too.
+    was_extended = False
+
+    _ahead: RecordAhead | None = None
 
     # Reading
 
     def load(self) -> dict[str, Any]:
-        """The stored session data; ``{}`` and no session key when there is none. One round trip."""
-        return self._opened(run(_client(), operations.read(_store().keys, self.session_key)))
+        """The stored session data; ``{}`` and no session key when there is none. One round trip.
+
+        One more when reading extends the session's life (``ROLLING``, ``PROBATION_TTL``).
+        """
+        ahead = self._take_ahead()
+        if ahead is not None and ahead.can_block():
+            reading = operations.known(ahead.result())
+        else:
+            reading = self._reading()
+        return run(self._client, self._loading(reading))
 
     async def aload(self) -> dict[str, Any]:
         """Async twin of ``load()``."""
-        return self._opened(await arun(_async_client(), operations.read(_store().keys, self.session_key)))
+        ahead = self._take_ahead()
+        reading = operations.known(await ahead.aresult()) if ahead is not None else self._reading()
+        return await arun(self._async_client, self._loading(reading))
+
+    def load_ahead(self) -> None:
+        """Start fetching the record on the running loop; the next load uses it, if one comes."""
+        if self.session_key is not None:
+            self._ahead = RecordAhead(self.session_key, arun(self._async_client, self._reading()))
+
+    def _take_ahead(self) -> RecordAhead | None:
+        ahead, self._ahead = self._ahead, None
+        return ahead if ahead is not None and ahead.session_key == self.session_key else None
 
     def exists(self, session_key: str | None) -> bool:
         """Whether a session with this key is stored. One round trip, none for text that is no key."""
-        return run(_client(), operations.exists(_store().keys, session_key))
+        return run(self._client, operations.exists(self._store.keys, session_key))
 
     async def aexists(self, session_key: str | None) -> bool:
         """Async twin of ``exists()``."""
-        return await arun(_async_client(), operations.exists(_store().keys, session_key))
+        return await arun(self._async_client, operations.exists(self._store.keys, session_key))
 
     # Writing
 
     def create(self) -> None:
         """Store this session's data as a new session under a new key. One round trip."""
         self._get_session(no_load=True)
-        run(_client(), self._creating())
+        run(self._client, self._creating())
 
     async def acreate(self) -> None:
         """Async twin of ``create()``."""
         await self._aget_session(no_load=True)
-        await arun(_async_client(), self._creating())
+        await arun(self._async_client, self._creating())
 
     def save(self, must_create: bool = False) -> None:
         """Store this session's data. One round trip, and one before it if nothing was loaded yet.
 
-        Raises ``CreateError`` when ``must_create`` and the key is taken, ``UpdateError`` when the
-        session was deleted meanwhile: it is never brought back.
+        Unchanged data is not sent again, only the session's life is extended. Raises
+        ``SessionKeyTaken`` when ``must_create`` and the key is taken, ``SessionEnded`` when the
+        session was deleted meanwhile, ``SessionConflict`` when somebody else has saved it meanwhile
+        and ``CONFLICT`` is "strict".
         """
         session_key = self.session_key
         self._get_session(no_load=must_create)
-        run(_client(), self._saving(session_key, must_create))
+        run(self._client, self._saving(session_key, must_create))
 
     async def asave(self, must_create: bool = False) -> None:
         """Async twin of ``save()``."""
         session_key = self.session_key
         await self._aget_session(no_load=must_create)
-        await arun(_async_client(), self._saving(session_key, must_create))
+        await arun(self._async_client, self._saving(session_key, must_create))
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session with this key, by default this one. One round trip."""
-        run(_client(), self._deleting(session_key))
+        run(self._client, self._deleting(self.session_key if session_key is None else session_key))
 
     async def adelete(self, session_key: str | None = None) -> None:
         """Async twin of ``delete()``."""
-        await arun(_async_client(), self._deleting(session_key))
+        await arun(
+            self._async_client, self._deleting(self.session_key if session_key is None else session_key)
+        )
 
     def flush(self) -> None:
         """Forget the data and the key, and end the stored session. One round trip."""
         super().flush()
-        self._header = None
+        self._baseline = None
 
     async def aflush(self) -> None:
         """Async twin of ``flush()``."""
         await super().aflush()
-        self._header = None
+        self._baseline = None
 
     def cycle_key(self) -> None:
-        """Move the session to a new key; the old one is worthless at once. Two round trips."""
-        self._get_session()
-        run(_client(), self._cycling())
+        """Move the session to a new key; the old one is worthless at once. One round trip.
+
+        Raises ``SessionEnded`` when somebody was signed in and the session is gone: a rotation never
+        undoes a logout. After a rotation of SECRET_KEY the old key leads to the new one for ten
+        seconds, so that parallel requests do not fail.
+        """
+        is_only_rehash = is_rehash(self._get_session())
+        run(self._client, self._cycling(leaves_address=is_only_rehash))
 
     async def acycle_key(self) -> None:
         """Async twin of ``cycle_key()``."""
+        is_only_rehash = await ais_rehash(await self._aget_session())
+        await arun(self._async_client, self._cycling(leaves_address=is_only_rehash))
+
+    def mutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace the stored value under ``key`` by ``function`` of it, at once; the new value.
+
+        Exact however many requests do it at a time: ``function`` gets the value that is stored
+        (``default`` if there is none) and is called again when somebody else was faster, so it must
+        do nothing but compute. One round trip, one more for each rival. Raises ``SessionEnded``.
+        A session that is not stored yet is changed in memory only.
+        """
+        self._get_session()
+        return run(self._client, self._mutating(key, function, default))
+
+    async def amutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Async twin of ``mutate()``."""
         await self._aget_session()
-        await arun(_async_client(), self._cycling())
+        return await arun(self._async_client, self._mutating(key, function, default))
+
+    def increment(self, key: str, by: float = 1) -> Any:
+        """Add to the stored number under ``key`` (0 if there is none), at once; the sum. See ``mutate()``."""
+        return self.mutate(key, lambda value: value + by, 0)
+
+    async def aincrement(self, key: str, by: float = 1) -> Any:
+        """Async twin of ``increment()``."""
+        return await self.amutate(key, lambda value: value + by, 0)
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -134,7 +202,7 @@ class SessionStore(SessionBase):
 
     def get_session_cookie_age(self) -> int:
         """Idle life in seconds unless ``set_expiry()`` says otherwise: ``TTL``, or SESSION_COOKIE_AGE."""
-        ttl = _store().settings.ttl
+        ttl = self._store.settings.ttl
         return super().get_session_cookie_age() if ttl is None else ttl
 
     def get_expiry_age(self, **kwargs: Any) -> float:  # type: ignore[override]  # set_expiry(1.5) is allowed
@@ -154,101 +222,58 @@ class SessionStore(SessionBase):
         await super().adelete_test_cookie()
         self.modified = True
 
-    # Rules shared by the twins
+    # What StoredSession asks for
 
-    def _opened(self, record: bytes | None) -> dict[str, Any]:
-        """What a record says, and ``{}`` for one that is missing or unreadable."""
-        if record is None:
-            self._session_key = None
-            self._header = None
-            return {}
-        try:
-            self._header, payload = _store().codec.open(record)
-            return self._deserialized(payload, self._header.serializer)
-        except CorruptRecord as error:
-            _suspicious.warning(
-                "Session data corrupted (session %s): %s", keys.digest(self.session_key or ""), error
-            )
-            return {}
+    @property
+    def _store(self) -> Store:
+        """Where the project keeps its sessions."""
+        return conf.store()
 
-    def _deserialized(self, payload: bytes, serializer: int) -> dict[str, Any]:
+    def _dumps(self, data: Any) -> bytes:
+        payload: bytes = self.serializer().dumps(data)
+        return payload
+
+    def _loads(self, payload: bytes, serializer: int) -> Any:
         reader = self.serializer
         if serializer != _tag(reader):
             # Written under another SESSION_SERIALIZER: JSON is safe to read, nothing else is.
             if serializer != records.JSON:
-                raise CorruptRecord("it was written by a serializer that SESSION_SERIALIZER does not name")
+                raise errors.CorruptRecord(
+                    "it was written by a serializer that SESSION_SERIALIZER does not name"
+                )
             reader = JSONSerializer
         try:
-            data = reader().loads(payload)
+            return reader().loads(payload)
         except Exception as error:  # whatever the project's serializer raises on bytes it cannot read
-            raise CorruptRecord("its body cannot be deserialized") from error
-        if not isinstance(data, dict):
-            raise CorruptRecord("its body is no dict")
-        return data
+            raise errors.CorruptRecord("its body cannot be deserialized") from error
 
-    def _sealed(self) -> tuple[bytes, int | None]:
-        """The loaded data as a record, and the ttl to store it with."""
-        data = self._session_cache
-        now = int(time())
-        ttl = expiring.ttl_for(self.get_expiry_age())
-        user_id = data.get(_USER_ID)
-        user = b"" if user_id is None else keys.user_marker(str(user_id))
-        known = self._header
-        self._header = records.Header(
-            # A sign-in begins a life of its own.
-            created=known.created if known is not None and known.user == user else now,
-            touched=now,
-            ttl=ttl or 0,
-            user=user,
-            serializer=_tag(self.serializer),
-        )
-        return _store().codec.seal(self.serializer().dumps(data), self._header), ttl
+    @property
+    def _serializer_tag(self) -> int:
+        return _tag(self.serializer)
 
-    def _creating(self) -> Operation[None]:
-        record, ttl = self._sealed()
-        created = yield from operations.create_under_new_key(_store().keys, _new_session_key, record, ttl)
-        if created is None:
-            raise SessionStoreRefused("No unused session key was found. Check the source of randomness.")
-        self._session_key = created
+    def _idle_life(self, data: dict[str, Any]) -> float:
+        return self.get_expiry_age(expiry=data.get(_EXPIRY))
+
+    def _new_session_key(self) -> str:
+        return get_random_string(32, VALID_KEY_CHARS)
+
+    @property
+    def _follows_moves(self) -> bool:
+        return conf.has_retired_secret_keys()
+
+    def _changed(self) -> None:
         self.modified = True
 
-    def _saving(self, session_key: str | None, must_create: bool) -> Operation[None]:
-        """``session_key`` is the one before the data was loaded: a miss then has taken it away."""
-        if session_key is None:
-            yield from self._creating()
-            return
-        if self.session_key is None:
-            raise UpdateError
-        record, ttl = self._sealed()
-        if must_create:
-            if not (yield from operations.create(_store().keys, session_key, record, ttl)):
-                raise CreateError
-        elif not (yield from operations.replace(_store().keys, session_key, record, ttl)):
-            raise UpdateError
+    def _extended(self) -> None:
+        self.was_extended = True
 
-    def _deleting(self, session_key: str | None) -> Operation[bool]:
-        return operations.delete(_store().keys, self.session_key if session_key is None else session_key)
+    @property
+    def _client(self) -> BlockingClient:
+        return conf.store().connections.client()
 
-    def _cycling(self) -> Operation[None]:
-        old = self.session_key
-        yield from self._creating()
-        yield from operations.delete(_store().keys, old)
-
-
-def _store() -> Store:
-    return conf.store()
-
-
-def _client() -> BlockingClient:
-    return conf.store().connections.client()
-
-
-def _async_client() -> AwaitingClient:
-    return conf.store().connections.async_client()
-
-
-def _new_session_key() -> str:
-    return get_random_string(32, VALID_KEY_CHARS)
+    @property
+    def _async_client(self) -> AwaitingClient:
+        return conf.store().connections.async_client()
 
 
 @cache

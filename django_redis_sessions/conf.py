@@ -37,6 +37,45 @@ def store() -> Store:
     return _read()
 
 
+def saves_every_request() -> bool:
+    """Whether sessions are saved even when nothing in them was changed."""
+    return bool(settings.SESSION_SAVE_EVERY_REQUEST)
+
+
+def cookie_name() -> str:
+    """The name of the session cookie."""
+    name: str = settings.SESSION_COOKIE_NAME
+    return name
+
+
+def cookie_place() -> dict[str, Any]:
+    """What names one cookie in a browser, as arguments for setting and deleting it."""
+    return {
+        "key": settings.SESSION_COOKIE_NAME,
+        "path": settings.SESSION_COOKIE_PATH,
+        "domain": settings.SESSION_COOKIE_DOMAIN,
+        "samesite": settings.SESSION_COOKIE_SAMESITE,
+    }
+
+
+def cookie_flags() -> dict[str, Any]:
+    """What only setting a cookie needs."""
+    return {
+        "secure": settings.SESSION_COOKIE_SECURE or None,
+        "httponly": settings.SESSION_COOKIE_HTTPONLY or None,
+    }
+
+
+def has_retired_secret_keys() -> bool:
+    """Whether sessions may still carry a hash made with an older SECRET_KEY."""
+    return bool(settings.SECRET_KEY_FALLBACKS)
+
+
+def authentication_backends() -> list[str]:
+    """The dotted paths a session may name as the one that signed its user in."""
+    return list(settings.AUTHENTICATION_BACKENDS)
+
+
 def hold_embedded_server() -> None:
     """Make this process a user of the embedded server, if the project has one.
 

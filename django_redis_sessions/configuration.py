@@ -20,6 +20,8 @@ from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
 
 SETTING = "SESSION_REDIS"
 URL_SCHEMES = ("redis", "rediss", "unix", "embedded")
+CONFLICTS = ("merge", "overwrite", "strict")
+INTERRUPTIONS = ("raise", "drop")
 COMPRESSIONS = ("dictionary", "zlib", None)
 
 
@@ -31,6 +33,12 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = "session"
     ttl: int | None = None
+    anonymous_ttl: int | None = None
+    absolute_ttl: int | None = None
+    probation_ttl: int | None = None
+    rolling: float | None = None
+    conflict: str = "merge"
+    interrupted: str = "raise"
     keys: str = "hashed"
     compression: str | None = "dictionary"
     timeout: float = 1.0
@@ -186,20 +194,40 @@ def _wrong_count(value: object) -> str | None:
     return None
 
 
+def _wrong_share(value: object) -> str | None:
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and 0 <= value < 1):
+        return None
+    return f"is {value!r}, but must be True, False or a share of the life"
+
+
+def _share(value: bool | float) -> float | None:
+    if value is False:
+        return None
+    return 0.0 if value is True else float(value)
+
+
+def _ttl(value: timedelta | float | None) -> int | None:
+    return None if value is None else ttl_for(_seconds(value))
+
+
+_TTL = _Rule(_or_none(_wrong_duration), "Use seconds, a timedelta or None.", _ttl)
+
 _RULES: dict[str, _Rule] = {
     "URL": _Rule(_wrong_url, f"Use one of {', '.join(scheme + '://' for scheme in URL_SCHEMES)}."),
     "OPTIONS": _Rule(_wrong_options),
     "PREFIX": _Rule(_wrong_prefix),
-    "TTL": _Rule(_or_none(_wrong_duration), "Use seconds, a timedelta or None.", lambda value: _ttl(value)),
+    "TTL": _TTL,
+    "ANONYMOUS_TTL": _TTL,
+    "ABSOLUTE_TTL": _TTL,
+    "PROBATION_TTL": _TTL,
+    "ROLLING": _Rule(_wrong_share, "Use True, False, or a number from 0 to below 1 such as 0.5.", _share),
+    "CONFLICT": _Rule(_one_of(*CONFLICTS)),
+    "INTERRUPTED": _Rule(_one_of(*INTERRUPTIONS)),
     "KEYS": _Rule(_one_of(*keys.SCHEMES)),
     "COMPRESSION": _Rule(_one_of(*COMPRESSIONS)),
     "TIMEOUT": _Rule(_wrong_duration, "Use seconds or a timedelta.", _seconds),
     "RETRIES": _Rule(_wrong_count),
 }
-
-
-def _ttl(value: timedelta | float | None) -> int | None:
-    return None if value is None else ttl_for(_seconds(value))
 
 
 assert {name.lower() for name in _RULES} == {known.name for known in fields(Settings)}

@@ -5,10 +5,15 @@
     SessionStoreError
     ├── SessionStoreUnavailable    nobody answers, or not in time: try again later
     ├── SessionStoreRefused        Redis answered and said no (read-only, out of memory, not permitted)
+    │   └── UnknownScript          the server does not know a script yet (never reaches a view)
     ├── SessionStoreMisconfigured  a setting is wrong, or a password: a person has to change something
+    ├── SessionEnded               the session was deleted meanwhile, by a logout for example
+    ├── SessionConflict            somebody else has saved the session meanwhile
+    ├── SessionKeyTaken            a session with this key exists already
     └── CorruptRecord              stored bytes that cannot be a session (never reaches a view)
 
-Django's own ``CreateError`` and ``UpdateError`` are raised where Django expects them and are not part of this tree.
+Under Django, ``SessionEnded`` and ``SessionConflict`` are also an ``UpdateError`` and a
+``SessionInterrupted``, which Django answers with 400, and ``SessionKeyTaken`` is also a ``CreateError``.
 No message holds a password, a session key or session data.
 """
 
@@ -34,8 +39,36 @@ class SessionStoreRefused(SessionStoreError):
     """Redis answered with an error. What was asked for has not happened."""
 
 
+class UnknownScript(SessionStoreRefused):
+    """The server has not seen this script since it started; send its text."""
+
+
 class SessionStoreMisconfigured(SessionStoreError):
     """Nothing will work until somebody changes a setting or a password."""
+
+
+class SessionEnded(SessionStoreError):
+    """The session is gone, and nothing was written: what was deleted is never brought back."""
+
+    def __init__(self) -> None:
+        super().__init__("The session was deleted before the request completed, by a logout for example.")
+
+
+class SessionConflict(SessionStoreError):
+    """Somebody else has saved the session since it was read, and nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The session was saved by somebody else since it was read. "
+            "Read it again and repeat the change, or let SESSION_REDIS['CONFLICT'] be 'merge'."
+        )
+
+
+class SessionKeyTaken(SessionStoreError):
+    """A session with this key exists already, and nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("A session with this key exists already.")
 
 
 class CorruptRecord(SessionStoreError):

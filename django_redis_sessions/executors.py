@@ -6,10 +6,12 @@ takes time is in the client they are given, which raises this package's errors.
 
 from __future__ import annotations
 
+import asyncio
+from time import sleep
 from typing import Any, Protocol, TypeVar
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.operations import Command, Operation
+from django_redis_sessions.operations import Command, Operation, Pause
 
 T = TypeVar("T")
 
@@ -31,14 +33,18 @@ class AsyncClient(Protocol):
 def run(client: Client, operation: Operation[T]) -> T:
     """Perform ``operation``, blocking, and give its result."""
     try:
-        command = operation.send(None)
+        step = operation.send(None)
         while True:
             try:
-                reply = client.execute(command)
+                if isinstance(step, Pause):
+                    sleep(step.seconds)
+                    reply = None
+                else:
+                    reply = client.execute(step)
             except SessionStoreError as error:
-                command = operation.throw(error)
+                step = operation.throw(error)
             else:
-                command = operation.send(reply)
+                step = operation.send(reply)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]  # StopIteration.value is not generic
 
@@ -46,13 +52,17 @@ def run(client: Client, operation: Operation[T]) -> T:
 async def arun(client: AsyncClient, operation: Operation[T]) -> T:
     """Async twin of ``run()``."""
     try:
-        command = operation.send(None)
+        step = operation.send(None)
         while True:
             try:
-                reply = await client.execute(command)
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    reply = None
+                else:
+                    reply = await client.execute(step)
             except SessionStoreError as error:
-                command = operation.throw(error)
+                step = operation.throw(error)
             else:
-                command = operation.send(reply)
+                step = operation.send(reply)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]  # StopIteration.value is not generic

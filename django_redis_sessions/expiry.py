@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -44,3 +45,51 @@ def comparable(expiry: Any, modification: datetime, make_aware: Callable[[dateti
     if expiry.tzinfo is not None and modification.tzinfo is None:
         return expiry.astimezone().replace(tzinfo=None)
     return expiry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    """How long sessions of one project live; durations in seconds, times in seconds since 1970.
+
+    ``rolling`` is the share (0 to 1) of its idle life that a session must have behind it before
+    reading it extends that life; None if reading never does.
+    """
+
+    anonymous_ttl: int | None = None
+    absolute_ttl: int | None = None
+    probation_ttl: int | None = None
+    rolling: float | None = None
+
+    def ttl(
+        self, idle_life: float, *, created: int, now: int, is_anonymous: bool, is_new: bool = False
+    ) -> int | None:
+        """The ttl to store a session with, or None when its time is up.
+
+        ``idle_life`` is what Django says. ``is_new``: its cookie has not come back yet.
+        """
+        limits = [idle_life]
+        if is_anonymous and self.anonymous_ttl is not None:
+            limits.append(self.anonymous_ttl)
+        if is_anonymous and is_new and self.probation_ttl is not None:
+            limits.append(self.probation_ttl)
+        if self.absolute_ttl is not None:
+            limits.append(created + self.absolute_ttl - now)
+        return ttl_for(min(limits))
+
+    def is_over(self, created: int, now: int) -> bool:
+        """Whether a session has reached its absolute limit, however active it is."""
+        return self.absolute_ttl is not None and now >= created + self.absolute_ttl
+
+    def extends_on_read(
+        self, *, touched: int, given: int, possible: int, now: int, is_anonymous: bool
+    ) -> bool:
+        """Whether reading a session is the moment to extend its life.
+
+        ``given`` is the ttl it was stored with, ``possible`` the one it would be stored with now.
+        """
+        if is_anonymous and self.probation_ttl is not None and given <= self.probation_ttl < possible:
+            return True
+        if self.rolling is None or now - touched <= self.rolling * given:
+            return False
+        # A fixed end stays where it is; both sides of it are rounded to seconds.
+        return now + possible > touched + given + 1

@@ -13,6 +13,7 @@ from django_redis_sessions.errors import (
     SessionStoreMisconfigured,
     SessionStoreRefused,
     SessionStoreUnavailable,
+    UnknownScript,
 )
 
 _NOT_NOW = "Sessions cannot be read or written now."
@@ -45,6 +46,8 @@ def translated(error: redis.RedisError, address: str, timeout: float) -> Session
             f"Redis at {address} knows the user but does not permit what sessions need. Check the user's ACL rule.",
             address=address,
         )
+    if isinstance(error, redis.exceptions.NoScriptError):
+        return UnknownScript(f"Redis at {address} does not know the script yet.", address=address)
     if isinstance(error, redis.BusyLoadingError):
         return SessionStoreUnavailable(
             f"Redis at {address} is still loading its data. {_NOT_NOW}", address=address

@@ -4,10 +4,14 @@
 Redis key                               type      content                         lifetime
 ======================================  ========  ==============================  ==============================
 ``<prefix>:r:<digest of session key>``  string    the session's record            what is left of the session
+``<prefix>:f:<digest of session key>``  string    where the session has moved to  10 seconds after a rotation
 ======================================  ========  ==============================  ==============================
 
 With ``KEYS: "plain"`` the session key itself stands in place of its digest. The letter keeps
 kinds of keys apart, so that no cookie, whatever it says, can name a key of another kind.
+
+A session that moves to a new key because SECRET_KEY was rotated leaves a forwarding address: the
+new session key, masked by the old one, so that nobody can read it who does not have the old cookie.
 
 The digest is the first 24 characters of the URL-safe base64 of SHA-256 (144 bits): it finds the
 record, but nobody can make the cookie from it. It doubles as the session's public *handle*, the
@@ -19,7 +23,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha256, shake_256
 
 #: How ``SESSION_REDIS["KEYS"]`` may be spelt.
 SCHEMES = ("hashed", "plain")
@@ -49,6 +53,19 @@ def user_marker(user_id: str) -> bytes:
     return sha256(b"user:" + user_id.encode()).digest()[:_MARKER_LENGTH]
 
 
+def forwarding_address(old: str, new: str) -> bytes:
+    """What leads from the session key ``old`` to ``new``, and nobody who has neither."""
+    mask = shake_256(b"forwarding:" + old.encode()).digest(len(new))
+    return bytes(a ^ b for a, b in zip(new.encode(), mask, strict=True))
+
+
+def forwarded(old: str, address: bytes) -> str | None:
+    """The session key that ``address`` leads to from ``old``; None if it leads to none."""
+    mask = shake_256(b"forwarding:" + old.encode()).digest(len(address))
+    new = bytes(a ^ b for a, b in zip(address, mask, strict=True)).decode("ascii", "replace")
+    return new if is_plausible(new) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Names every key of one deployment, and parses them back."""
@@ -58,8 +75,11 @@ class Keys:
 
     def record(self, session_key: str) -> str:
         """The Redis key of a session's record; ``session_key`` must be plausible."""
-        name = digest(session_key) if self.scheme == "hashed" else session_key
-        return f"{self.prefix}:r:{name}"
+        return f"{self.prefix}:r:{self._name(session_key)}"
+
+    def forwarding(self, session_key: str) -> str:
+        """The Redis key of the address that a session has left behind; ``session_key`` must be plausible."""
+        return f"{self.prefix}:f:{self._name(session_key)}"
 
     @property
     def records_pattern(self) -> str:
@@ -70,6 +90,9 @@ class Keys:
         """The public handle of the session whose record has this Redis key."""
         name = record_key[len(self.prefix.encode()) + 3 :].decode(errors="replace")
         return name if self.scheme == "hashed" else digest(name)
+
+    def _name(self, session_key: str) -> str:
+        return digest(session_key) if self.scheme == "hashed" else session_key
 
 
 # Redis reads these as wildcards (https://redis.io/docs/latest/commands/keys/).

@@ -2,7 +2,7 @@
 
 Every function here is a generator: it yields a command (a tuple) or several that may share one
 round trip (a list of tuples), is sent the reply (a list of replies), and returns what the reply
-means. Errors from Redis are thrown into it. Nothing here waits; ``executors`` does.
+means. It may yield a ``Pause`` too. Errors from Redis are thrown into it. Nothing here waits; ``executors`` does.
 
 An implausible session key is an unknown session and is answered without a round trip.
 """
@@ -11,19 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
+from django_redis_sessions import records, scripts
 from django_redis_sessions.census import Census, Sighting
-from django_redis_sessions.errors import CorruptRecord
-from django_redis_sessions.keys import Keys, is_plausible
+from django_redis_sessions.errors import CorruptRecord, UnknownScript
+from django_redis_sessions.keys import Keys, forwarded, forwarding_address, is_plausible
 from django_redis_sessions.records import LONGEST_HEADER, Header, header_of
+from django_redis_sessions.scripts import Script
 
 T = TypeVar("T")
 Command = tuple[str | bytes | int, ...]
-Operation = Generator[Command | list[Command], Any, T]
 
-#: Two random session keys never meet; after so many collisions something else is wrong.
-CREATE_ATTEMPTS = 5
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Yielded in place of a command: nothing is said to Redis for so many seconds."""
+
+    seconds: float
+
+
+Operation = Generator[Command | list[Command] | Pause, Any, T]
+
+#: For how many seconds a session that has moved can be found under its old key.
+FORWARDING_TTL = 10
 #: How many keys one SCAN looks at: well under a millisecond of the server's time.
 PAGE = 500
 
@@ -34,6 +46,12 @@ def read(keys: Keys, session_key: str | None) -> Operation[bytes | None]:
         return None
     record: bytes | None = yield ("GET", keys.record(session_key))
     return record
+
+
+def known(result: T) -> Operation[T]:
+    """``result``, which somebody has fetched already. No round trip."""
+    return result
+    yield  # makes it an operation
 
 
 def exists(keys: Keys, session_key: str | None) -> Operation[bool]:
@@ -52,44 +70,117 @@ def delete(keys: Keys, session_key: str | None) -> Operation[bool]:
     return bool(reply)
 
 
-def create(keys: Keys, session_key: str, record: bytes, ttl: int | None) -> Operation[bool]:
-    """Store a new session's record; False when its key is taken. One round trip.
-
-    A ttl of None is a life that is over already: nothing is stored, but a taken key is still
-    reported, as Django's contract has it.
-    """
+def create(keys: Keys, session_key: str, record: bytes, ttl: int) -> Operation[bool]:
+    """Store a new session's record; False when its key is taken. One round trip."""
     if not is_plausible(session_key):
         return False
-    if ttl is None:
-        taken = yield from exists(keys, session_key)
-        return not taken
     reply = yield ("SET", keys.record(session_key), record, "NX", "EX", ttl)
     return bool(reply)
 
 
-def create_under_new_key(
-    keys: Keys, new_session_key: Callable[[], str], record: bytes, ttl: int | None
-) -> Operation[str | None]:
-    """Store a record under a session key nobody has; the key, or None after too many collisions."""
-    for _ in range(CREATE_ATTEMPTS):
-        session_key = new_session_key()
-        if (yield from create(keys, session_key, record, ttl)):
-            return session_key
-    return None
+def replace(keys: Keys, session_key: str, record: bytes, ttl: int) -> Operation[bool]:
+    """Overwrite a live record, whatever it is, and restart its ttl; False when it is gone. One round trip.
 
-
-def replace(keys: Keys, session_key: str, record: bytes, ttl: int | None) -> Operation[bool]:
-    """Overwrite a live record and restart its ttl; False when the session is gone. One round trip.
-
-    One command, so a logout cannot slip in between a look and a write. A ttl of None is a life
-    that is over: the record goes.
+    One command, so a logout cannot slip in between a look and a write.
     """
-    if ttl is None:
-        return (yield from delete(keys, session_key))
     if not is_plausible(session_key):
         return False
     reply = yield ("SET", keys.record(session_key), record, "XX", "EX", ttl)
     return bool(reply)
+
+
+class Outcome(Enum):
+    """How a conditional write went, when it met nobody else's record."""
+
+    DONE = 1
+    GONE = 0
+    TAKEN = -1
+
+
+def save(
+    keys: Keys, session_key: str, revision: bytes, record: bytes, header: Header
+) -> Operation[Outcome | bytes]:
+    """Replace a record of this ``revision`` and restart its life; DONE, GONE, or the record found instead.
+
+    One round trip. ``header`` is the new record's.
+    """
+    life = records.life(header.touched, header.ttl)
+    return (
+        yield from _conditional(scripts.SAVE, [keys.record(session_key)], revision, record, life, header.ttl)
+    )
+
+
+def touch(keys: Keys, session_key: str, revision: bytes, header: Header) -> Operation[Outcome | bytes]:
+    """Give a record of this ``revision`` the life in ``header``; DONE or GONE. One round trip, no payload.
+
+    A record that somebody else has written meanwhile keeps the life it was written with.
+    """
+    return (yield from save(keys, session_key, revision, b"", header))
+
+
+def take(keys: Keys, session_key: str, revision: bytes) -> Operation[Outcome | bytes]:
+    """Remove a record of this ``revision``; DONE, GONE, or the record found instead. One round trip."""
+    return (yield from _conditional(scripts.TAKE, [keys.record(session_key)], revision))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A session's way from one key to another; ``leaves_address`` for ``FORWARDING_TTL`` seconds."""
+
+    old: str
+    new: str
+    leaves_address: bool = False
+
+
+def cycle(keys: Keys, move: Move, revision: bytes, record: bytes, ttl: int) -> Operation[Outcome | bytes]:
+    """Move a session of this ``revision`` (empty: of any) to a new key, with a new record.
+
+    DONE, GONE, TAKEN (the new key), or the record found instead under the old key. One round trip;
+    for servers without slots.
+    """
+    address = forwarding_address(move.old, move.new) if move.leaves_address else b""
+    names = [keys.record(move.old), keys.record(move.new), keys.forwarding(move.old)]
+    return (yield from _conditional(scripts.CYCLE, names, revision, record, ttl, address, FORWARDING_TTL))
+
+
+def cycle_between_slots(
+    keys: Keys, move: Move, revision: bytes, record: bytes, ttl: int
+) -> Operation[Outcome | bytes]:
+    """``cycle()`` where the two keys may live on different servers: the new one first, then the old.
+
+    Two round trips, three with an address. Whatever stops it half-way, a session that was deleted
+    stays deleted, except that both keys lead to the session until the call is repeated.
+    """
+    if not (yield from create(keys, move.new, record, ttl)):
+        return Outcome.TAKEN
+    if move.leaves_address:
+        address = forwarding_address(move.old, move.new)
+        yield ("SET", keys.forwarding(move.old), address, "EX", FORWARDING_TTL)
+    if revision:
+        outcome = yield from take(keys, move.old, revision)
+    else:
+        outcome = Outcome.DONE if (yield from delete(keys, move.old)) else Outcome.GONE
+    if outcome is not Outcome.DONE:
+        yield [("UNLINK", keys.record(move.new)), ("UNLINK", keys.forwarding(move.old))]
+    return outcome
+
+
+def follow(keys: Keys, session_key: str | None) -> Operation[str | None]:
+    """The key a session has moved to, if it has left an address. One round trip."""
+    if session_key is None or not is_plausible(session_key):
+        return None
+    address = yield ("GET", keys.forwarding(session_key))
+    return None if address is None else forwarded(session_key, address)
+
+
+def _conditional(
+    script: Script, names: list[str], *arguments: str | bytes | int
+) -> Operation[Outcome | bytes]:
+    try:
+        reply = yield ("EVALSHA", script.digest, len(names), *names, *arguments)
+    except UnknownScript:
+        reply = yield ("EVAL", script.text, len(names), *names, *arguments)
+    return Outcome(reply) if isinstance(reply, int) else reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def purge(
     """End every session that meets all given conditions (all sessions, if none is given); their number.
 
     ``user`` is a user's primary key, durations are in seconds: ``older_than`` since the sign-in,
-    ``idle`` since the last save. Three round trips for every 500 keys in the database. May be
+    ``idle`` since its life was last extended. Three round trips for every 500 keys in the database. May be
     stopped and repeated at any time. ``progress`` is called after each page.
     """
     operation = _purge(anonymous, user, older_than, idle, dry_run, progress)

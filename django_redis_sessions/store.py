@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.connections import Connections
+from django_redis_sessions.expiry import Lifetimes
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.records import Codec
 
@@ -21,6 +22,7 @@ class Store:
     settings: Settings
     keys: Keys
     codec: Codec
+    lifetimes: Lifetimes
     connections: Connections
 
     @classmethod
@@ -30,5 +32,11 @@ class Store:
             settings=settings,
             keys=Keys(settings.prefix, settings.keys),
             codec=Codec(settings.compression),
+            lifetimes=Lifetimes(
+                anonymous_ttl=settings.anonymous_ttl,
+                absolute_ttl=settings.absolute_ttl,
+                probation_ttl=settings.probation_ttl,
+                rolling=settings.rolling,
+            ),
             connections=Connections(settings, project),
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings as hypothesis_settings
 
 from django_redis_sessions import conf
 from django_redis_sessions.configuration import Settings
@@ -16,9 +17,15 @@ from django_redis_sessions.embedded import find_server
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.store import Store
+from tests.races import Race
 from tests.servers import RedisServer
 
 _numbers = count()
+
+# `--hypothesis-profile=long` searches for minutes; here a rule is tried often enough to be seen broken.
+hypothesis_settings.register_profile("quick", max_examples=60, deadline=None)
+hypothesis_settings.register_profile("long", max_examples=5000, deadline=None)
+hypothesis_settings.load_profile("quick")
 
 
 def pytest_report_header() -> str:
@@ -115,3 +122,12 @@ def do(way: str, runner: asyncio.Runner) -> Callable[..., Any]:
         return runner.run(awaited())
 
     return call
+
+
+@pytest.fixture
+def interrupt(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """``with interrupt(by=rival, before=2) as race``: ``rival()`` acts before the second command from now on.
+
+    The rival's own commands are not counted. ``race.happened`` tells whether it came to that.
+    """
+    return lambda by, before: Race(store, by, before, monkeypatch)

@@ -85,7 +85,7 @@ class TestANewSession:
         assert session.session_key != first
 
     def test_gives_up_when_every_key_collides(self, do, saved, monkeypatch):
-        monkeypatch.setattr("django_redis_sessions.backend._new_session_key", lambda: saved.session_key)
+        monkeypatch.setattr(SessionStore, "_new_session_key", lambda self: saved.session_key)
         with pytest.raises(SessionStoreRefused, match="No unused session key"):
             do(SessionStore().create)
         assert do(reopened(saved).load) == {"item": "value"}
@@ -359,7 +359,7 @@ class TestExpiry:
 
 class TestTheRecord:
     def test_tells_whose_it_is_and_since_when(self, do, store, behind, saved, monkeypatch):
-        monkeypatch.setattr("django_redis_sessions.backend.time", lambda: 2_000_000_000.9)
+        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: 2_000_000_000.9)
         session = reopened(saved)
         session["_auth_user_id"] = "7"
         do(session.save)
@@ -370,7 +370,7 @@ class TestTheRecord:
             False,
         )
 
-        monkeypatch.setattr("django_redis_sessions.backend.time", lambda: 2_000_000_050)
+        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: 2_000_000_050)
         session = reopened(saved)
         session["more"] = 1
         do(session.cycle_key)

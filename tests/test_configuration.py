@@ -16,6 +16,11 @@ class TestASoundConfiguration:
         assert settings_from({"TTL": 0.5}).ttl == 1
         assert settings_from({"TTL": None}).ttl is None
         assert settings_from({"TIMEOUT": timedelta(milliseconds=250)}).timeout == 0.25
+        assert settings_from({"ABSOLUTE_TTL": timedelta(seconds=1.5)}).absolute_ttl == 2
+
+    @pytest.mark.parametrize(("given", "share"), [(False, None), (True, 0.0), (0, 0.0), (0.5, 0.5)])
+    def test_takes_rolling_as_a_switch_or_a_share(self, given, share):
+        assert settings_from({"ROLLING": given}).rolling == share
 
     @pytest.mark.parametrize(
         "url",
@@ -64,6 +69,14 @@ class TestABrokenConfiguration:
             ({"TTL": "3600"}, "no duration"),
             ({"TTL": float("nan")}, "above zero"),
             ({"TTL": float("inf")}, "above zero"),
+            ({"ANONYMOUS_TTL": 0}, "above zero"),
+            ({"ABSOLUTE_TTL": "2w"}, "no duration"),
+            ({"PROBATION_TTL": -1}, "above zero"),
+            ({"ROLLING": 1}, "True, False or a share of the life"),
+            ({"ROLLING": -0.1}, "Use True, False, or a number from 0 to below 1"),
+            ({"ROLLING": None}, "True, False or a share of the life"),
+            ({"CONFLICT": "merg"}, "did you mean 'merge'"),
+            ({"INTERRUPTED": "ignore"}, "must be one of 'raise', 'drop'"),
             ({"TIMEOUT": None}, "no duration"),
             ({"KEYS": "hashd"}, "did you mean 'hashed'"),
             ({"COMPRESSION": "brotli"}, "must be one of 'dictionary', 'zlib', None"),

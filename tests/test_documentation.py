@@ -17,9 +17,27 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from django_redis_sessions import checks, errors, keys, records, sessions
+from django_redis_sessions import (
+    backend,
+    checks,
+    errors,
+    keys,
+    operations,
+    records,
+    scripts,
+    sessions,
+    stored,
+)
 from django_redis_sessions.backend import SessionStore
-from django_redis_sessions.configuration import COMPRESSIONS, URL_SCHEMES, Settings, problems
+from django_redis_sessions.configuration import (
+    COMPRESSIONS,
+    CONFLICTS,
+    INTERRUPTIONS,
+    URL_SCHEMES,
+    Settings,
+    problems,
+    settings_from,
+)
 from django_redis_sessions.connections import MAX_CONNECTIONS, AwaitingClient, BlockingClient
 from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
 
@@ -72,7 +90,7 @@ class TestThePageOfSettings:
     def test_gives_each_default_as_the_code_has_it(self, field):
         text = section(page("settings.md"), f"## `{field.name.upper()}`")
         (default,) = every(r"^- Default: `(.+)`$", text)
-        assert ast.literal_eval(default) == getattr(Settings(), field.name)
+        assert settings_from({field.name.upper(): ast.literal_eval(default)}) == Settings()
 
     @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
     def test_tells_type_and_trade_off(self, field):
@@ -80,14 +98,25 @@ class TestThePageOfSettings:
         assert every(r"^- Type: .+$", text)
         assert every(r"^The trade-off: .+$", text)
 
-    @pytest.mark.parametrize("name", ["TTL", "TIMEOUT"])
+    @pytest.mark.parametrize("name", ["TTL", "ANONYMOUS_TTL", "ABSOLUTE_TTL", "PROBATION_TTL", "TIMEOUT"])
     def test_gives_the_unit_of_durations(self, name):
         assert "- Unit: seconds" in section(page("settings.md"), f"## `{name}`")
 
-    @pytest.mark.parametrize(("name", "choices"), [("KEYS", keys.SCHEMES), ("COMPRESSION", COMPRESSIONS)])
+    @pytest.mark.parametrize(
+        ("name", "choices"),
+        [
+            ("CONFLICT", CONFLICTS),
+            ("INTERRUPTED", INTERRUPTIONS),
+            ("KEYS", keys.SCHEMES),
+            ("COMPRESSION", COMPRESSIONS),
+        ],
+    )
     def test_names_every_choice(self, name, choices):
-        (line,) = every(r"^- Type: .+$", section(page("settings.md"), f"## `{name}`"))
+        text = section(page("settings.md"), f"## `{name}`")
+        (line,) = every(r"^- Type: .+$", text)
         assert [ast.literal_eval(word) for word in code_words(line)] == list(choices)
+        for rows in tables(text):
+            assert [ast.literal_eval(*code_words(row[0])) for row in rows] == list(choices)
 
     def test_names_every_scheme_of_a_url(self):
         (forms,) = tables(section(page("settings.md"), "## `URL`"))
@@ -157,6 +186,43 @@ class TestThePageOfErrors:
         }
         assert set(every(r"^## `(.+)`$", page("errors.md"))) == classes - {"SessionStoreError"}
 
+    def test_tells_what_each_is_for_django(self):
+        (rows,) = tables(section(page("errors.md"), "## Errors of Django"))
+        documented = {code_words(row[0])[0]: set(code_words(row[1])) for row in rows}
+        for name, value in inspect.getmembers(backend, inspect.isclass):
+            if value.__module__ == backend.__name__ and issubclass(value, errors.SessionStoreError):
+                ours = getattr(errors, name)
+                assert documented.pop(name) == {base.__name__ for base in value.__bases__} - {ours.__name__}
+        assert not documented
+
+
+class TestThePageOfGuarantees:
+    def races(self):
+        text = section(page("guarantees.md"), "## Requests at the same time")
+        headings = every(r"^### .+$", text)
+        assert len(headings) > 10
+        return {heading: section(text, heading) for heading in headings if heading != "### What was measured"}
+
+    def test_draws_each_race_and_says_who_does_what(self):
+        for heading, text in self.races().items():
+            (drawing,) = every(r"(?s)^```text\n(.*?)^```$", text)
+            assert drawing.startswith("request A  "), heading
+            assert len(every(r"^- Django's cache engine: .+$", text)) == 1, heading
+            assert len(every(r"^- Here: .+$", text)) == 1, heading
+            assert len(every(r"^- Shown by: .+$", text)) == 1, heading
+
+    def test_names_tests_that_are_there(self):
+        named = every(r"`tests/(\w+)\.py::(\w+)`", page("guarantees.md"))
+        assert len(named) >= len(self.races())
+        for module, name in named:
+            tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text())
+            assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}, name
+
+    def test_gives_the_numbers_of_the_code(self):
+        assert f"up to {stored.ATTEMPTS} times" in page("guarantees.md")
+        assert operations.FORWARDING_TTL == 10
+        assert "for ten seconds" in page("guarantees.md")
+
 
 class TestWhatIsInRedis:
     def test_has_the_table_of_keys_that_the_code_has(self):
@@ -170,21 +236,42 @@ class TestWhatIsInRedis:
         (documented,) = tables(section(page("redis.md"), "## Records"))
         assert documented == [[cell.replace("``", "`") for cell in row] for row in rows]
 
+    def test_lists_each_script_and_what_it_calls(self):
+        (rows,) = tables(section(page("redis.md"), "## Scripts"))
+        documented = {code_words(name)[0]: set(code_words(calls)) for name, _, calls in rows}
+        found = {
+            path.stem: set(every(r"redis\.call\('(\w+)'", path.read_text()))
+            for path in Path(scripts.__file__).parent.glob("*.lua")
+        }
+        assert documented == found
+
     def test_gives_a_way_from_the_cookie_to_the_key(self):
         text = section(page("redis.md"), "## From a cookie to its Redis key")
         assert keys.digest("abcdefghijklmnopqrstuvwxyz012345") in text
 
 
+SCRIPTS = {value.digest: name.lower() for name, value in vars(scripts).items() if hasattr(value, "digest")}
+
+
 @pytest.fixture
-def sent(monkeypatch):
-    """The commands that were sent so far, each with its options: ``["SET XX EX"]``."""
+def sent(store, monkeypatch):
+    """The commands that were sent so far, each with its options or its script: ``["SET XX EX"]``."""
     commands = []
+    # As on a server that has run for a while: it knows the scripts.
+    session = SessionStore()
+    session.create()
+    session.save()
+    session.cycle_key()
+    session.delete()
 
     def note(command):
         several = command if isinstance(command, list) else [command]
-        commands.append(
-            [" ".join([one[0], *(word for word in one[2:] if word in ("NX", "XX", "EX"))]) for one in several]
-        )
+        commands.append([" ".join([one[0], *detail(one)]) for one in several])
+
+    def detail(command):
+        if command[0] == "EVALSHA":
+            return [SCRIPTS[command[1]]]
+        return [word for word in command[2:] if word in ("NX", "XX", "EX")]
 
     blocking, awaiting = BlockingClient.execute, AwaitingClient.execute
 
@@ -210,42 +297,126 @@ def documented_commands(index):
     return documented
 
 
+def fresh():
+    """A stored session that is not loaded yet."""
+    session = SessionStore()
+    session["a"] = 0
+    session.save()
+    return SessionStore(session.session_key)
+
+
+def loaded():
+    session = fresh()
+    session.get("a")
+    return session
+
+
+def changed():
+    session = loaded()
+    session["a"] = 1
+    return session
+
+
+def outrun():
+    """A changed session that somebody else has saved since it was loaded."""
+    session = changed()
+    rival = SessionStore(session.session_key)
+    rival["b"] = 1
+    rival.save()
+    return session
+
+
+def gone():
+    session = loaded()
+    SessionStore(session.session_key).delete()
+    return session
+
+
+def overwriting():
+    session = outrun()
+    session.on_conflict = "overwrite"
+    return session
+
+
+def unknown():
+    return SessionStore("someunknownsessionkey")
+
+
 @pytest.mark.usefixtures("store")
 class TestTheCommandsThatAreSent:
-    def test_by_each_method_are_the_documented_ones(self, do, sent):
-        def fresh():
-            session = SessionStore()
-            do(session.save)
-            return SessionStore(session.session_key)
-
-        def loaded():
-            session = fresh()
-            do(session.get, "nothing")
-            return session
-
-        def free():
-            return SessionStore("k" * 32)
-
+    def by_each(self, do, sent, table):
         found = {}
-        for label, make, name, arguments in (
-            ("`load()`", fresh, "load", {}),
-            ("`exists()`", fresh, "exists", {"session_key": "x" * 32}),
-            ("`create()`", SessionStore, "create", {}),
-            ("`save()` of a session that was loaded", loaded, "save", {}),
-            ("`save()` of a session that was not loaded yet", fresh, "save", {}),
-            ("`save(must_create=True)`", free, "save", {"must_create": True}),
-            ("`delete()`, `flush()`", fresh, "delete", {}),
-            ("`delete()`, `flush()`", fresh, "flush", {}),
-            ("`cycle_key()` of a session that was loaded", loaded, "cycle_key", {}),
-        ):
+        for label, make, name, arguments in table:
             session = make()
             sent.clear()
-            do(getattr(session, name), **arguments)
+            do(getattr(session, name), *arguments)
             assert found.setdefault(label, list(sent)) == sent
-        assert found == documented_commands(0)
+        return found
+
+    def test_by_each_method_are_the_documented_ones(self, do, sent, behind, configure):
+        def due():
+            session = fresh()
+            behind.setrange(configure(ROLLING=0.9).keys.record(session.session_key), 16, b"\0\0\0\1")
+            return session
+
+        table = (
+            ("`load()`", fresh, "load", ()),
+            ("`load()`", unknown, "load", ()),
+            ("`load()` that extends the life", due, "load", ()),
+            ("`exists()`", fresh, "exists", ("x" * 32,)),
+            ("`create()`", SessionStore, "create", ()),
+            ("`save()` of a session that was loaded", changed, "save", ()),
+            ("`save()` without a change", loaded, "save", ()),
+            ("`save()` after somebody else's", outrun, "save", ()),
+            ("`save()` of a session that was not loaded yet", fresh, "save", ()),
+            ('`save()` with `CONFLICT: "overwrite"`', overwriting, "save", ()),
+            ("`save(must_create=True)`", unknown, "save", (True,)),
+            ("`mutate()`, `increment()`", loaded, "mutate", ("a", lambda value: value + 1)),
+            ("`mutate()`, `increment()`", loaded, "increment", ("a",)),
+            ("`mutate()`, `increment()` after somebody else's save", outrun, "increment", ("a",)),
+            ("`delete()`, `flush()`", fresh, "delete", ()),
+            ("`delete()`, `flush()`", loaded, "flush", ()),
+            ("`cycle_key()` of a session that was loaded", loaded, "cycle_key", ()),
+            ("`cycle_key()` after somebody else's save", outrun, "cycle_key", ()),
+            ("`cycle_key()` of an anonymous session that is gone", gone, "cycle_key", ()),
+        )
+        documented = documented_commands(0)
+        assert list(dict.fromkeys(label for label, *_ in table)) == list(documented)
+        assert self.by_each(do, sent, table) == documented
+
+    def test_while_keys_are_retired_are_the_documented_ones(self, do, sent, settings, monkeypatch):
+        settings.SECRET_KEY_FALLBACKS = ["retired"]
+        # Whether a rotation is a rehash has tests of its own, and so has its twin.
+        monkeypatch.setattr(backend, "is_rehash", lambda data: True)
+
+        async def ais_rehash(data):
+            return True
+
+        monkeypatch.setattr(backend, "ais_rehash", ais_rehash)
+
+        def moved():
+            session = fresh()
+            SessionStore(session.session_key).cycle_key()
+            return session
+
+        def just_moved():
+            session = loaded()
+            SessionStore(session.session_key).cycle_key()
+            return session
+
+        table = (
+            ("`load()` of an unknown session", unknown, "load", ()),
+            ("`load()` under a key that has moved", moved, "load", ()),
+            ("`delete()` of an unknown session", unknown, "delete", ()),
+            ("`delete()` under a key that has moved", moved, "delete", ()),
+            ("`cycle_key()` of a session that has just moved", just_moved, "cycle_key", ()),
+        )
+        assert self.by_each(do, sent, table) == documented_commands(1)
 
     @pytest.mark.django_db
-    def test_by_each_request_are_the_documented_ones(self, sent):
+    @pytest.mark.parametrize("package", ["django.contrib.sessions", "django_redis_sessions"])
+    def test_by_each_request_are_the_documented_ones(self, sent, settings, package):
+        settings.MIDDLEWARE = [f"{package}.middleware.SessionMiddleware", *settings.MIDDLEWARE[1:]]
         User.objects.create_user("alice", password="wonderland")
         visitor, newcomer, stranger = Client(), Client(), Client()
         stranger.cookies["sessionid"] = "no session key"
@@ -264,27 +435,41 @@ class TestTheCommandsThatAreSent:
             sent.clear()
             client.get(path)
             found[label] = [[command.split()[0] for command in trip] for trip in sent]
-        assert found == documented_commands(1)
+        assert found == documented_commands(2)
 
-    def test_are_permitted_by_the_documented_rights(self, configure, server, behind, prefix):
+    def test_are_permitted_by_the_documented_rights(
+        self, configure, server, behind, prefix, settings, monkeypatch
+    ):
         rules = page("redis.md").replace(" django ", f" {prefix} ").replace("~session:", f"~{prefix}:")
         *engine, command = every("^ACL SETUSER .+$", rules)
+        settings.SECRET_KEY_FALLBACKS = ["retired"]
+        monkeypatch.setattr(backend, "is_rehash", lambda data: True)
+        behind.script_flush()  # so that EVAL is needed as well
         try:
             for rule in engine:
                 behind.execute_command(*rule.split())
             configure(URL=f"unix://{prefix}:password@{server.socket}")
             session = SessionStore()
             session.create()
-            session.cycle_key()
             session.save()
-            session.load()
+            session["a"] = 1
+            session.save()
+            session.increment("a")
+            outrun().save()
+            old = session.session_key
+            session.cycle_key()
+            assert SessionStore(old)["a"] == 2
+            session.on_conflict = "overwrite"
+            session["a"] = 3
+            session.save()
             assert session.exists(session.session_key)
-            session.delete()
-            session.create()
+            SessionStore(old).delete()
+            assert not session.exists(session.session_key)
+            SessionStore().create()
 
             behind.execute_command(*command.split())
             assert sessions.statistics().census.memory > 0
-            assert sessions.purge() == 1
+            assert sessions.purge() == 2
         finally:
             behind.execute_command("ACL", "DELUSER", prefix)
 

@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from django_redis_sessions.expiry import LONGEST_TTL, comparable, ttl_for
+from django_redis_sessions.expiry import LONGEST_TTL, Lifetimes, comparable, ttl_for
 
 
 class TestTheTtlOfARecord:
@@ -48,3 +50,69 @@ class TestAnInstantOfTheOtherKind:
     def test_instants_of_the_same_kind_pass_through(self):
         modified = datetime(2026, 11, 21, 12, tzinfo=UTC)
         assert comparable("2026-11-21T14:00:00+00:00", modified, self.aware).hour == 14
+
+
+class TestTheLimitsOfALife:
+    def test_shorten_it(self):
+        limits = Lifetimes(anonymous_ttl=100, absolute_ttl=1000, probation_ttl=10)
+        assert limits.ttl(500, created=0, now=0, is_anonymous=False) == 500
+        assert limits.ttl(500, created=0, now=900, is_anonymous=False) == 100
+        assert limits.ttl(500, created=0, now=1000, is_anonymous=False) is None
+        assert limits.ttl(500, created=0, now=0, is_anonymous=True) == 100
+        assert limits.ttl(50, created=0, now=0, is_anonymous=True) == 50
+        assert limits.ttl(500, created=0, now=0, is_anonymous=True, is_new=True) == 10
+        assert limits.ttl(500, created=0, now=0, is_anonymous=False, is_new=True) == 500
+
+    def test_never_lengthen_it(self):
+        assert Lifetimes(anonymous_ttl=900).ttl(5, created=0, now=0, is_anonymous=True) == 5
+
+    @given(
+        idle=st.floats(-10, 10**7),
+        absolute=st.none() | st.integers(1, 10**6),
+        anonymous=st.none() | st.integers(1, 10**6),
+        probation=st.none() | st.integers(1, 10**6),
+        created=st.integers(0, 10**6),
+        later=st.integers(0, 10**7),
+        is_anonymous=st.booleans(),
+        is_new=st.booleans(),
+    )
+    def test_hold_for_any_settings_and_clock(
+        self, idle, absolute, anonymous, probation, created, later, is_anonymous, is_new
+    ):
+        now = created + later
+        limits = Lifetimes(absolute_ttl=absolute, anonymous_ttl=anonymous, probation_ttl=probation)
+        ttl = limits.ttl(idle, created=created, now=now, is_anonymous=is_anonymous, is_new=is_new)
+        assert (ttl is None) == (idle <= 0 or limits.is_over(created, now))
+        if ttl is not None:
+            assert 0 < ttl <= LONGEST_TTL
+            assert ttl <= idle + 1
+            assert absolute is None or now + ttl <= created + absolute
+
+
+class TestReading:
+    def extends(self, limits, *, touched=0, given=1000, possible=1000, now, is_anonymous=False):
+        return limits.extends_on_read(
+            touched=touched, given=given, possible=possible, now=now, is_anonymous=is_anonymous
+        )
+
+    def test_extends_no_life_by_default(self):
+        assert not self.extends(Lifetimes(), now=999)
+
+    def test_extends_it_every_other_second_at_most(self):
+        assert not self.extends(Lifetimes(rolling=0.0), now=0)
+        assert not self.extends(Lifetimes(rolling=0.0), now=1)
+        assert self.extends(Lifetimes(rolling=0.0), now=2)
+
+    def test_extends_it_when_enough_of_it_has_gone(self):
+        assert not self.extends(Lifetimes(rolling=0.5), now=500)
+        assert self.extends(Lifetimes(rolling=0.5), now=501)
+
+    def test_does_not_extend_a_fixed_end(self):
+        assert not self.extends(Lifetimes(rolling=0.0), now=400, possible=600)
+
+    def test_ends_probation(self):
+        limits = Lifetimes(probation_ttl=60)
+        assert self.extends(limits, given=60, now=0, is_anonymous=True)
+        assert not self.extends(limits, given=1000, now=0, is_anonymous=True)
+        assert not self.extends(limits, given=60, now=0, is_anonymous=False)
+        assert not self.extends(limits, given=50, possible=50, now=0, is_anonymous=True)

@@ -6,16 +6,22 @@ from django_redis_sessions.configuration import Settings
 from django_redis_sessions.executors import run
 from django_redis_sessions.keys import user_marker
 from django_redis_sessions.operations import (
+    Move,
+    Outcome,
     create,
-    create_under_new_key,
+    cycle,
+    cycle_between_slots,
     delete,
     exists,
+    follow,
     purge,
     read,
     replace,
+    save,
     survey,
+    touch,
 )
-from django_redis_sessions.records import Codec, Header
+from django_redis_sessions.records import Codec, Header, header_of, revision_of
 from django_redis_sessions.store import Store
 
 KEY = "k" * 32
@@ -36,27 +42,6 @@ class TestCreatingARecord:
         assert perform(create(keys, KEY, b"new", ttl=60)) is False
         assert perform(read(keys, KEY)) == b"old"
 
-    def test_stores_nothing_when_its_life_is_over(self, perform, keys):
-        assert perform(create(keys, KEY, b"new", ttl=None)) is True
-        assert perform(exists(keys, KEY)) is False
-
-    def test_refuses_a_taken_key_also_when_its_life_is_over(self, perform, keys):
-        perform(create(keys, KEY, b"old", ttl=60))
-        assert perform(create(keys, KEY, b"new", ttl=None)) is False
-        assert perform(read(keys, KEY)) == b"old"
-
-
-class TestCreatingUnderANewKey:
-    def test_tries_again_after_a_collision(self, perform, keys):
-        perform(create(keys, "taken" * 5, b"old", ttl=60))
-        offered = iter(["taken" * 5, "free-" * 5])
-        assert perform(create_under_new_key(keys, lambda: next(offered), b"new", ttl=60)) == "free-" * 5
-
-    def test_gives_up_when_every_key_is_taken(self, perform, keys):
-        perform(create(keys, KEY, b"old", ttl=60))
-        assert perform(create_under_new_key(keys, lambda: KEY, b"new", ttl=60)) is None
-        assert perform(read(keys, KEY)) == b"old"
-
 
 class TestReplacingARecord:
     def test_overwrites_it_and_restarts_its_life(self, perform, keys, behind):
@@ -72,11 +57,130 @@ class TestReplacingARecord:
         assert perform(replace(keys, KEY, b"new", ttl=60)) is False
         assert perform(read(keys, KEY)) is None
 
-    def test_ends_the_session_when_its_life_is_over(self, perform, keys):
-        perform(create(keys, KEY, b"old", ttl=60))
-        assert perform(replace(keys, KEY, b"new", ttl=None)) is True
+
+class TestSavingARecordThatWasRead:
+    def test_replaces_it_and_restarts_its_life(self, perform, keys, behind):
+        old, new = record(b"old"), record(b"new", ttl=600)
+        perform(create(keys, KEY, old, ttl=10))
+        assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.DONE
+        assert perform(read(keys, KEY)) == new
+        assert behind.ttl(keys.record(KEY)) > 10
+
+    def test_gives_the_record_that_somebody_else_has_written(self, perform, keys):
+        old, theirs, mine = record(b"old"), record(b"theirs"), record(b"mine")
+        perform(create(keys, KEY, theirs, ttl=60))
+        assert perform(save(keys, KEY, revision_of(old), mine, header_of(mine))) == theirs
+        assert perform(read(keys, KEY)) == theirs
+
+    def test_refuses_a_session_that_was_deleted_meanwhile(self, perform, keys):
+        old, new = record(b"old"), record(b"new")
+        assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.GONE
         assert perform(exists(keys, KEY)) is False
-        assert perform(replace(keys, KEY, b"new", ttl=None)) is False
+
+    def test_may_be_repeated_when_its_answer_was_lost(self, perform, keys):
+        old, new = record(b"old"), record(b"new")
+        perform(create(keys, KEY, old, ttl=60))
+        for _ in range(2):
+            assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.DONE
+
+    @pytest.mark.parametrize("garbage", [b"\x00", b"cut off", b"long enough to have a revision"])
+    def test_replaces_what_could_not_be_read(self, perform, keys, garbage):
+        perform(create(keys, KEY, garbage, ttl=60))
+        new = record(b"new")
+        assert perform(save(keys, KEY, revision_of(garbage), new, header_of(new))) is Outcome.DONE
+        assert perform(read(keys, KEY)) == new
+
+    def test_works_after_the_server_has_forgotten_its_scripts(self, perform, keys, behind):
+        old, new = record(b"old"), record(b"new")
+        perform(create(keys, KEY, old, ttl=60))
+        behind.script_flush()
+        assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.DONE
+
+
+class TestTouchingARecord:
+    def test_extends_its_life_in_place(self, perform, keys, behind):
+        old = record(b"old")
+        perform(create(keys, KEY, old, ttl=10))
+        assert perform(touch(keys, KEY, revision_of(old), Header(1, 5000, 600))) is Outcome.DONE
+        header, payload = Codec().open(perform(read(keys, KEY)))
+        assert (header.touched, header.ttl, header.created, payload) == (5000, 600, 1000, b"old")
+        assert behind.ttl(keys.record(KEY)) > 10
+
+    def test_leaves_a_life_that_somebody_else_has_given_it(self, perform, keys, behind):
+        """A long life must not be put on a session that was shortened meanwhile."""
+        theirs = record(b"theirs")
+        perform(create(keys, KEY, theirs, ttl=10))
+        assert perform(touch(keys, KEY, revision_of(record()), Header(1, 5000, 600))) is Outcome.DONE
+        assert perform(read(keys, KEY)) == theirs
+        assert behind.ttl(keys.record(KEY)) <= 10
+
+    def test_refuses_a_session_that_was_deleted_meanwhile(self, perform, keys):
+        assert perform(touch(keys, KEY, revision_of(record()), Header(1, 5000, 600))) is Outcome.GONE
+        assert perform(exists(keys, KEY)) is False
+
+
+@pytest.mark.parametrize("move_session", [cycle, cycle_between_slots])
+class TestMovingASession:
+    new = "n" * 32
+
+    def test_ends_the_old_key(self, perform, keys, behind, move_session):
+        old, moved = record(b"old"), record(b"moved")
+        perform(create(keys, KEY, old, ttl=60))
+        assert perform(move_session(keys, Move(KEY, self.new), revision_of(old), moved, 600)) is Outcome.DONE
+        assert perform(exists(keys, KEY)) is False
+        assert perform(read(keys, self.new)) == moved
+        assert perform(follow(keys, KEY)) is None
+        assert behind.ttl(keys.record(self.new)) > 60
+
+    def test_can_leave_an_address_that_only_the_old_key_opens(self, perform, keys, behind, move_session):
+        old, moved = record(b"old"), record(b"moved")
+        perform(create(keys, KEY, old, ttl=60))
+        perform(move_session(keys, Move(KEY, self.new, leaves_address=True), revision_of(old), moved, 600))
+        assert perform(exists(keys, KEY)) is False
+        assert perform(follow(keys, KEY)) == self.new
+        assert self.new.encode() not in behind.get(keys.forwarding(KEY))
+        assert 0 < behind.ttl(keys.forwarding(KEY)) <= 10
+
+    def test_refuses_a_session_that_was_deleted_meanwhile(self, perform, keys, move_session):
+        old, moved = record(b"old"), record(b"moved")
+        move = Move(KEY, self.new, leaves_address=True)
+        assert perform(move_session(keys, move, revision_of(old), moved, 600)) is Outcome.GONE
+        assert perform(exists(keys, self.new)) is False
+        assert perform(follow(keys, KEY)) is None
+
+    def test_gives_the_record_that_somebody_else_has_written(self, perform, keys, move_session):
+        old, theirs, moved = record(b"old"), record(b"theirs"), record(b"moved")
+        perform(create(keys, KEY, theirs, ttl=60))
+        assert perform(move_session(keys, Move(KEY, self.new), revision_of(old), moved, 600)) == theirs
+        assert perform(read(keys, KEY)) == theirs
+        assert perform(exists(keys, self.new)) is False
+
+    def test_refuses_a_taken_key(self, perform, keys, move_session):
+        old, taken = record(b"old"), record(b"taken")
+        perform(create(keys, KEY, old, ttl=60))
+        perform(create(keys, self.new, taken, ttl=60))
+        move = Move(KEY, self.new)
+        assert perform(move_session(keys, move, revision_of(old), record(), 600)) is Outcome.TAKEN
+        assert perform(read(keys, KEY)) == old
+        assert perform(read(keys, self.new)) == taken
+
+    def test_of_any_revision_needs_no_reading(self, perform, keys, move_session):
+        perform(create(keys, KEY, record(b"old"), ttl=60))
+        assert perform(move_session(keys, Move(KEY, self.new), b"", record(b"moved"), 600)) is Outcome.DONE
+        assert perform(exists(keys, KEY)) is False
+
+    def test_of_a_session_that_is_not_there_is_refused_unread_too(self, perform, keys, move_session):
+        assert perform(move_session(keys, Move(KEY, self.new), b"", record(), 600)) is Outcome.GONE
+        assert perform(exists(keys, self.new)) is False
+
+
+class TestMovingInOneScript:
+    def test_may_be_repeated_when_its_answer_was_lost(self, perform, keys):
+        old, moved = record(b"old"), record(b"moved")
+        perform(create(keys, KEY, old, ttl=60))
+        for _ in range(2):
+            assert perform(cycle(keys, Move(KEY, "n" * 32), revision_of(old), moved, 600)) is Outcome.DONE
+        assert perform(read(keys, "n" * 32)) == moved
 
 
 class TestDeletingARecord:
@@ -112,9 +216,9 @@ class TestTextThatIsNoSessionKey:
             (delete, False),
             (lambda keys, text: create(keys, text or "", b"", 60), False),
             (lambda keys, text: replace(keys, text or "", b"", 60), False),
-            (lambda keys, text: replace(keys, text or "", b"", None), False),
+            (follow, None),
         ],
-        ids=["read", "exists", "delete", "create", "replace", "end"],
+        ids=["read", "exists", "delete", "create", "replace", "follow"],
     )
     def test_is_an_unknown_session(self, keys, operation, answer, text):
         with pytest.raises(StopIteration) as done:

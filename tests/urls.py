@@ -18,6 +18,10 @@ def untouched(request: HttpRequest) -> HttpResponse:
     return HttpResponse("untouched")
 
 
+def who(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.user.get_username())
+
+
 def sign_in(request: HttpRequest) -> HttpResponse:
     login(request, authenticate(username="alice", password="wonderland"))
     return HttpResponse("signed in")
@@ -46,6 +50,7 @@ urlpatterns = [
     path("read/", read),
     path("write/", write),
     path("untouched/", untouched),
+    path("who/", who),
     path("sign-in/", sign_in),
     path("sign-out/", sign_out),
     path("aread/", aread),

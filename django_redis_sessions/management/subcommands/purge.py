@@ -26,7 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     conditions.add_argument(
         "--older-than", type=duration, metavar="AGE", help="since login or creation, e.g. 7d"
     )
-    conditions.add_argument("--idle", type=duration, metavar="AGE", help="not saved for this long, e.g. 2d")
+    conditions.add_argument(
+        "--idle", type=duration, metavar="AGE", help="life not extended for this long, e.g. 2d"
+    )
     parser.add_argument("--dry-run", action="store_true", help="count them, end none")
     parser.add_argument("--no-input", "--noinput", action="store_true", help="do not ask")
     parser.add_argument("--json", action="store_true", help="write one JSON document")

@@ -1,0 +1,149 @@
+"""What happens to a session at both ends of a request?
+
+A subclass of Django's middleware that can stand in its place. It differs where Django's cannot know
+better: an unknown cookie creates no record under SESSION_SAVE_EVERY_REQUEST, ``INTERRUPTED`` is
+honoured, a life that reading has extended renews the cookie, and an asynchronous request neither
+loads nor saves its session through a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.http import http_date
+
+from django_redis_sessions import conf
+from django_redis_sessions.errors import SessionConflict
+
+
+class SessionMiddleware(DjangoSessionMiddleware):
+    """Gives each request its session, saves it with the response, keeps the cookie in step."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        super().__init__(get_response)
+        # A project's subclass may have a process_request() or process_response() of its own.
+        self._is_native = type(self).process_request is DjangoSessionMiddleware.process_request and (
+            type(self).process_response is SessionMiddleware.process_response
+        )
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        """The whole request on the event loop; the session's record is fetched while other middleware runs."""
+        if not self._is_native:
+            response: HttpResponseBase = await super().__acall__(request)
+            return response
+        self.process_request(request)
+        if request.session.session_key is not None and hasattr(request.session, "load_ahead"):
+            request.session.load_ahead()
+        get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = self.get_response  # type: ignore[assignment]
+        return await self._aprocess_response(request, await get_response(request))
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        """Save a session that was modified, and set, renew or delete its cookie."""
+        closing = _Closing(request, response)
+        if closing.has_to_load():
+            request.session._get_session()  # type: ignore[attr-defined]  # django-stubs leaves it out
+        if closing.has_to_save():
+            try:
+                request.session.save()
+            except UpdateError as error:
+                closing.interrupt(error)
+        return closing.finish()
+
+    async def _aprocess_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Async twin of ``process_response()``."""
+        closing = _Closing(request, response)
+        if closing.has_to_load():
+            await request.session._aget_session()  # type: ignore[attr-defined]  # as above
+        if closing.has_to_save():
+            try:
+                await request.session.asave()
+            except UpdateError as error:
+                closing.interrupt(error)
+        return closing.finish()
+
+
+class _Closing:
+    """The decisions at the end of one request; whoever owns it does the waiting."""
+
+    def __init__(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        self.response = response
+        self.session = getattr(request, "session", None)
+        self.has_cookie = conf.cookie_name() in request.COOKIES
+        self.varies = self.is_saved = self.is_interrupted = False
+        if self.session is not None:
+            # Read before anything is loaded on behalf of the middleware alone.
+            self.varies = self.session.accessed
+            self.wants_saving = self.session.modified or conf.saves_every_request()
+
+    def has_to_load(self) -> bool:
+        """Whether only loading can tell if there is anything to save."""
+        return (
+            self.session is not None
+            and self.wants_saving
+            and not hasattr(self.session, "_session_cache")
+            and not self.session.is_empty()
+        )
+
+    def has_to_save(self) -> bool:
+        """Whether the session is to be stored; a failed request's changes are not."""
+        if self.session is None or not self.wants_saving or self.session.is_empty():
+            return False
+        self.is_saved = self.response.status_code < 500
+        return self.is_saved
+
+    def interrupt(self, error: UpdateError) -> None:
+        """The session was deleted during the request: fail, or keep the response and drop the changes.
+
+        The cookie stays: when the session has moved to another key, because the visitor signed in
+        beside this request, the browser has the new cookie by now.
+        """
+        if isinstance(error, SessionConflict):
+            # Nothing is gone: the view wanted to know about this one.
+            raise error
+        if conf.store().settings.interrupted == "raise":
+            raise SessionInterrupted(
+                "The request's session was deleted before the request completed. "
+                "The user may have logged out in a concurrent request, for example."
+            ) from error
+        self.is_interrupted = True
+
+    def finish(self) -> HttpResponseBase:
+        """The response, with the cookie and the Vary header it needs."""
+        if self.session is None:
+            return self.response
+        if self.is_interrupted:
+            self.varies = True
+        elif self.session.is_empty():
+            if self.has_cookie:
+                self.response.delete_cookie(**conf.cookie_place())
+                self.varies = True
+        elif self.is_saved or (
+            getattr(self.session, "was_extended", False) and self.response.status_code < 500
+        ):
+            self._set_cookie()
+            self.varies = True
+        if self.varies:
+            patch_vary_headers(self.response, ("Cookie",))
+        return self.response
+
+    def _set_cookie(self) -> None:
+        assert self.session is not None
+        max_age = expires = None
+        if not self.session.get_expire_at_browser_close():
+            max_age = self.session.get_expiry_age()
+            expires = http_date(time.time() + max_age)
+        self.response.set_cookie(
+            value=self.session.session_key,
+            max_age=max_age,
+            expires=expires,
+            **conf.cookie_place(),
+            **conf.cookie_flags(),
+        )

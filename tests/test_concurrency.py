@@ -1,0 +1,144 @@
+"""The three figures that have to be 0, with real threads, tasks and processes.
+
+Django's cache engine on the same Redis loses most of 240 concurrent writes, brings back logged-out
+sessions, and revives a login with every key rotation that follows a logout.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.contrib.sessions.backends.base import UpdateError
+
+from django_redis_sessions.backend import SessionEnded, SessionStore
+from tests.rivals import in_threads, lost, write_in_tasks, write_in_threads
+
+pytestmark = pytest.mark.usefixtures("store")
+
+LOGIN = {"_auth_user_id": "1", "_auth_user_backend": "backend", "_auth_user_hash": "hash"}
+WRITERS = 16
+
+
+def stored(**data):
+    session = SessionStore()
+    session.update(data)
+    session.save()
+    return session.session_key
+
+
+class TestConcurrentWrites:
+    def test_from_threads_all_survive(self):
+        key = stored()
+        write_in_threads(SessionStore, key, WRITERS)
+        assert lost(SessionStore, key, WRITERS) == 0
+
+    def test_from_tasks_all_survive(self):
+        key = stored()
+        asyncio.run(write_in_tasks(SessionStore, key, WRITERS))
+        assert lost(SessionStore, key, WRITERS) == 0
+
+    def test_from_processes_all_survive(self, settings):
+        key = stored()
+        environment = {**os.environ, "RIVAL_SETTINGS": json.dumps({"SESSION_REDIS": settings.SESSION_REDIS})}
+        engine = "django_redis_sessions.backend"
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.rivals", engine, key, str(first), "4"],
+                env=environment,
+                cwd=Path(__file__).parent.parent,
+            )
+            for first in range(0, WRITERS, 4)
+        ]
+        assert [process.wait(60) for process in started] == [0] * len(started)
+        assert lost(SessionStore, key, WRITERS) == 0
+
+    def test_of_one_number_are_all_counted(self):
+        key = stored(n=0)
+
+        def count(_):
+            for _ in range(15):
+                SessionStore(key).increment("n")
+
+        in_threads(count, WRITERS)
+        assert SessionStore(key)["n"] == WRITERS * 15
+
+
+class TestALogoutBesideASlowerRequest:
+    RACES = 150
+
+    def test_is_never_undone(self):
+        came_back = 0
+        for _ in range(self.RACES):
+            key = stored(a=0, **LOGIN)
+
+            def race(own, key=key):
+                if own:
+                    SessionStore(key).flush()
+                    return
+                slow = SessionStore(key)
+                slow["a"] = 1
+                try:
+                    slow.save()
+                except UpdateError:
+                    pass
+
+            in_threads(race, 2)
+            came_back += SessionStore().exists(key)
+        assert came_back == 0
+
+    def test_is_never_undone_by_tasks(self):
+        async def races():
+            came_back = 0
+            for _ in range(self.RACES):
+                session = SessionStore()
+                await session.aupdate({"a": 0, **LOGIN})
+                await session.asave()
+                slow = SessionStore(session.session_key)
+                await slow.aset("a", 1)
+                outcomes = await asyncio.gather(
+                    slow.asave(), SessionStore(session.session_key).aflush(), return_exceptions=True
+                )
+                assert isinstance(outcomes[0], (UpdateError, type(None)))
+                came_back += await SessionStore().aexists(session.session_key)
+            return came_back
+
+        assert asyncio.run(races()) == 0
+
+
+class TestARotationAfterALogout:
+    def test_never_revives_the_login(self, behind, prefix):
+        for _ in range(150):
+            key = stored(a=0, **LOGIN)
+            slow = SessionStore(key)
+            slow.get("a")
+            SessionStore(key).flush()
+            with pytest.raises(SessionEnded):
+                slow.cycle_key()
+        assert list(behind.scan_iter(f"{prefix}:*")) == []
+
+    def test_beside_it_leaves_the_login_or_nothing(self, behind, prefix):
+        for _ in range(150):
+            key = stored(a=0, **LOGIN)
+            slow = SessionStore(key)
+            slow.get("a")
+            ended = []
+
+            def race(own, slow=slow, key=key, ended=ended):
+                if own:
+                    SessionStore(key).flush()
+                    return
+                try:
+                    slow.cycle_key()
+                except SessionEnded:
+                    ended.append(True)
+
+            in_threads(race, 2)
+            left = list(behind.scan_iter(f"{prefix}:*"))
+            assert len(left) == (0 if ended else 1)
+            if left:
+                # The rotation came first: whoever logged out held a key that was worthless by then.
+                behind.unlink(*left)
