@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
@@ -20,11 +21,16 @@ from django.utils.crypto import get_random_string
 from django_redis_sessions import conf, errors, operations, records
 from django_redis_sessions import expiry as expiring
 from django_redis_sessions.ahead import RecordAhead
-from django_redis_sessions.connections import AwaitingClient, BlockingClient
-from django_redis_sessions.executors import arun, run
+from django_redis_sessions.executors import AsyncClient, Client, arun, run
+from django_redis_sessions.operations import Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.store import Store
 from django_redis_sessions.stored import StoredSession
+
+T = TypeVar("T")
+
+#: For so many seconds an object that has met an outage does not ask again.
+OUTAGE_MEMORY = 1.0
 
 _EXPIRY = "_session_expiry"
 
@@ -62,6 +68,12 @@ class SessionStore(StoredSession, SessionBase):
     #: Whether loading has extended the session's life, so that its cookie should be renewed too.
     was_extended = False
 
+    #: What this object last met instead of an answer.
+    outage: errors.SessionStoreUnavailable | None = None
+    #: Whether the request may go on with an empty session, which is then never saved, when Redis
+    #: cannot be reached; our middleware says so under ``ON_OUTAGE: "anonymous"``.
+    tolerates_outage = False
+    _outage_ends = 0.0
     _ahead: RecordAhead | None = None
 
     # Reading
@@ -71,18 +83,30 @@ class SessionStore(StoredSession, SessionBase):
 
         One more when reading extends the session's life (``ROLLING``, ``PROBATION_TTL``).
         """
+        try:
+            return self._load()
+        except errors.SessionStoreUnavailable as error:
+            return self._without(error)
+
+    async def aload(self) -> dict[str, Any]:
+        """Async twin of ``load()``."""
+        try:
+            return await self._aload()
+        except errors.SessionStoreUnavailable as error:
+            return self._without(error)
+
+    def _load(self) -> dict[str, Any]:
         ahead = self._take_ahead()
         if ahead is not None and ahead.can_block():
             reading = operations.known(ahead.result())
         else:
             reading = self._reading()
-        return run(self._client, self._loading(reading))
+        return self._perform(self._loading(reading))
 
-    async def aload(self) -> dict[str, Any]:
-        """Async twin of ``load()``."""
+    async def _aload(self) -> dict[str, Any]:
         ahead = self._take_ahead()
         reading = operations.known(await ahead.aresult()) if ahead is not None else self._reading()
-        return await arun(self._async_client, self._loading(reading))
+        return await self._aperform(self._loading(reading))
 
     def load_ahead(self) -> None:
         """Start fetching the record on the running loop; the next load uses it, if one comes."""
@@ -95,23 +119,23 @@ class SessionStore(StoredSession, SessionBase):
 
     def exists(self, session_key: str | None) -> bool:
         """Whether a session with this key is stored. One round trip, none for text that is no key."""
-        return run(self._client, operations.exists(self._store.keys, session_key))
+        return self._perform(operations.exists(self._store.keys, session_key))
 
     async def aexists(self, session_key: str | None) -> bool:
         """Async twin of ``exists()``."""
-        return await arun(self._async_client, operations.exists(self._store.keys, session_key))
+        return await self._aperform(operations.exists(self._store.keys, session_key))
 
     # Writing
 
     def create(self) -> None:
         """Store this session's data as a new session under a new key. One round trip."""
         self._get_session(no_load=True)
-        run(self._client, self._creating())
+        self._perform(self._creating())
 
     async def acreate(self) -> None:
         """Async twin of ``create()``."""
         await self._aget_session(no_load=True)
-        await arun(self._async_client, self._creating())
+        await self._aperform(self._creating())
 
     def save(self, must_create: bool = False) -> None:
         """Store this session's data. One round trip, and one before it if nothing was loaded yet.
@@ -123,23 +147,21 @@ class SessionStore(StoredSession, SessionBase):
         """
         session_key = self.session_key
         self._get_session(no_load=must_create)
-        run(self._client, self._saving(session_key, must_create))
+        self._perform(self._saving(session_key, must_create))
 
     async def asave(self, must_create: bool = False) -> None:
         """Async twin of ``save()``."""
         session_key = self.session_key
         await self._aget_session(no_load=must_create)
-        await arun(self._async_client, self._saving(session_key, must_create))
+        await self._aperform(self._saving(session_key, must_create))
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session with this key, by default this one. One round trip."""
-        run(self._client, self._deleting(self.session_key if session_key is None else session_key))
+        self._perform(self._deleting(self.session_key if session_key is None else session_key))
 
     async def adelete(self, session_key: str | None = None) -> None:
         """Async twin of ``delete()``."""
-        await arun(
-            self._async_client, self._deleting(self.session_key if session_key is None else session_key)
-        )
+        await self._aperform(self._deleting(self.session_key if session_key is None else session_key))
 
     def flush(self) -> None:
         """Forget the data and the key, and end the stored session. One round trip."""
@@ -159,12 +181,12 @@ class SessionStore(StoredSession, SessionBase):
         seconds, so that parallel requests do not fail.
         """
         is_only_rehash = is_rehash(self._get_session())
-        run(self._client, self._cycling(leaves_address=is_only_rehash))
+        self._perform(self._cycling(leaves_address=is_only_rehash))
 
     async def acycle_key(self) -> None:
         """Async twin of ``cycle_key()``."""
         is_only_rehash = await ais_rehash(await self._aget_session())
-        await arun(self._async_client, self._cycling(leaves_address=is_only_rehash))
+        await self._aperform(self._cycling(leaves_address=is_only_rehash))
 
     def mutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Replace the stored value under ``key`` by ``function`` of it, at once; the new value.
@@ -175,12 +197,12 @@ class SessionStore(StoredSession, SessionBase):
         A session that is not stored yet is changed in memory only.
         """
         self._get_session()
-        return run(self._client, self._mutating(key, function, default))
+        return self._perform(self._mutating(key, function, default))
 
     async def amutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Async twin of ``mutate()``."""
         await self._aget_session()
-        return await arun(self._async_client, self._mutating(key, function, default))
+        return await self._aperform(self._mutating(key, function, default))
 
     def increment(self, key: str, by: float = 1) -> Any:
         """Add to the stored number under ``key`` (0 if there is none), at once; the sum. See ``mutate()``."""
@@ -267,12 +289,49 @@ class SessionStore(StoredSession, SessionBase):
     def _extended(self) -> None:
         self.was_extended = True
 
+    # Outages
+
+    def _without(self, error: errors.SessionStoreUnavailable) -> dict[str, Any]:
+        """What the request sees of a session that cannot be read now: nothing, if it may go on without."""
+        self._remember_outage(error)
+        if not self.tolerates_outage:
+            raise error
+        self.is_unavailable = True
+        return {}
+
+    def _perform(self, operation: Operation[T]) -> T:
+        self._recall_outage()
+        try:
+            return run(self._client, operation)
+        except errors.SessionStoreUnavailable as error:
+            self._remember_outage(error)
+            raise
+
+    async def _aperform(self, operation: Operation[T]) -> T:
+        self._recall_outage()
+        try:
+            return await arun(self._async_client, operation)
+        except errors.SessionStoreUnavailable as error:
+            self._remember_outage(error)
+            raise
+
+    def _remember_outage(self, error: errors.SessionStoreUnavailable) -> None:
+        self.outage = error
+        self._outage_ends = monotonic() + OUTAGE_MEMORY
+
+    def _recall_outage(self) -> None:
+        """One request that touches its session ten times does not wait ten times."""
+        if self.outage is not None and monotonic() < self._outage_ends:
+            raise errors.SessionStoreUnavailable(
+                str(self.outage), address=self.outage.address
+            ) from self.outage
+
     @property
-    def _client(self) -> BlockingClient:
+    def _client(self) -> Client:
         return conf.store().connections.client()
 
     @property
-    def _async_client(self) -> AwaitingClient:
+    def _async_client(self) -> AsyncClient:
         return conf.store().connections.async_client()
 
 

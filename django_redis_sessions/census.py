@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,13 +131,18 @@ def matching(
     return wanted
 
 
-def server_facts(info: Mapping[str, str]) -> dict[str, Any]:
-    """What an operator asks first about a server, from its INFO; memory in bytes, 0 = no limit."""
+def server_facts(infos: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What an operator asks first about the servers, from each master's INFO; memory in bytes, 0 = no limit.
+
+    Memory is that of all masters together; name, version and policy are the first one's.
+    """
+    info = next(filter(None, infos), {})
     name = info.get("server_name") or "redis"
     return {
         "server": name,
         "version": info.get(f"{name}_version") or info.get("redis_version", "unknown"),
-        "used_memory": int(info.get("used_memory", 0)),
-        "maxmemory": int(info.get("maxmemory", 0)),
+        "masters": len(infos),
+        "used_memory": sum(int(each.get("used_memory", 0)) for each in infos),
+        "maxmemory": sum(int(each.get("maxmemory", 0)) for each in infos),
         "eviction_policy": info.get("maxmemory_policy", "unknown"),
     }

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from django_redis_sessions import conf
+from django_redis_sessions import conf, sessions
 from django_redis_sessions.configuration import SETTING, problems
+from django_redis_sessions.errors import SessionStoreError
 
 TAG = "sessions"
 
@@ -21,6 +22,32 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     return [
         Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
         for problem in problems(conf.given())
+    ]
+
+
+@register(TAG, deploy=True)
+def check_eviction(**_: Any) -> list[CheckMessage]:
+    """A server that may evict any key ends sessions that are in use. Asks the server, one round trip."""
+    if problems(conf.given()):
+        return []
+    try:
+        policies = {facts.get("maxmemory_policy", "") for facts in sessions.server_facts()}
+    except SessionStoreError as error:
+        return [
+            Warning(
+                f"The server could not be asked for its eviction policy: {error}",
+                hint="Run the check where the site runs.",
+                id="django_redis_sessions.W002",
+            )
+        ]
+    evicting = sorted(policy for policy in policies if policy.startswith("allkeys-"))
+    return [
+        Warning(
+            f"The server's maxmemory-policy is {policy}: when its memory is full it ends any session, in use or not.",
+            hint="Set it to noeviction, or to volatile-lru on a server whose other keys have lifetimes too.",
+            id="django_redis_sessions.W003",
+        )
+        for policy in evicting
     ]
 
 

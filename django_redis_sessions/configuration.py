@@ -12,16 +12,27 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from django_redis_sessions import keys
 from django_redis_sessions.errors import SessionStoreMisconfigured
 from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
 
 SETTING = "SESSION_REDIS"
-URL_SCHEMES = ("redis", "rediss", "unix", "embedded")
+URL_SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+    "embedded",
+)
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
 CONFLICTS = ("merge", "overwrite", "strict")
 INTERRUPTIONS = ("raise", "drop")
+OUTAGES = ("error", "anonymous")
 COMPRESSIONS = ("dictionary", "zlib", None)
 
 
@@ -43,6 +54,8 @@ class Settings:
     compression: str | None = "dictionary"
     timeout: float = 1.0
     retries: int = 1
+    wait_replicas: int = 0
+    on_outage: str = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +85,66 @@ def settings_from(given: object) -> Settings:
     return Settings(**{name.lower(): _RULES[name].read(value) for name, value in given.items()})
 
 
-def split_url(url: str) -> SplitResult:
-    """``url`` in its parts; ``SessionStoreMisconfigured`` without a word of it, since it may hold a password."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a URL leads to; ``plain_url`` is the part that redis-py understands.
+
+    ``hosts`` are servers, sentinels or cluster nodes. ``service`` is a Sentinel service's name.
+    """
+
+    scheme: str
+    plain_url: str
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str | None = None
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether sessions live on several servers, by slot."""
+        return self.scheme.endswith("+cluster")
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.scheme.startswith("rediss")
+
+    @property
+    def address(self) -> str:
+        """Where that is, without credentials."""
+        where = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        if self.service is not None:
+            return f"{self.service}@{where}"
+        return where or f"{self.scheme}://{self.path}"
+
+
+def target_of(url: str) -> Target:
+    """What ``url`` leads to; ``SessionStoreMisconfigured`` without a word of it, since it may hold a password."""
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what validates it
+        scheme, _, rest = url.partition("://")
+        if scheme in ("unix", "embedded"):
+            return Target(scheme, url, path=urlsplit(url).path)
+        authority, slash, tail = rest.partition("/")
+        credentials, at, names = authority.rpartition("@")
+        default = SENTINEL_PORT if scheme.endswith("+sentinel") else REDIS_PORT
+        hosts = tuple(_host_and_port(name, default) for name in names.split(",") if name)
+        service = None
+        if scheme.endswith("+sentinel"):
+            path, question, query = tail.partition("?")
+            service, _, database = unquote(path).partition("/")
+            tail = f"{database}{question}{query}"
+        plain = f"{scheme.partition('+')[0]}://{credentials}{at}{names.partition(',')[0]}{slash}{tail}"
+        urlsplit(plain).port  # noqa: B018 - reading it is what validates it
     except ValueError:
         raise SessionStoreMisconfigured(
             f"{SETTING}['URL'] cannot be read as a URL. Percent-encode special characters in the password "
             f"(urllib.parse.quote), and check the port."
         ) from None
-    return parts
+    return Target(scheme, plain, hosts, f"{slash}{tail}", service)
+
+
+def _host_and_port(text: str, default: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "", parts.port or default
 
 
 def _sentence(problem: Problem) -> str:
@@ -153,20 +215,30 @@ def _wrong_url(value: object) -> str | None:
     if not isinstance(value, str):
         return "is not a string"
     try:
-        parts = split_url(value)
+        target = target_of(value)
     except SessionStoreMisconfigured:
         return "cannot be read as a URL (percent-encode special characters in the password, check the port)"
-    if parts.scheme not in URL_SCHEMES:
-        near = get_close_matches(parts.scheme, URL_SCHEMES, n=1)
+    if target.scheme not in URL_SCHEMES:
+        near = get_close_matches(target.scheme, URL_SCHEMES, n=1)
         suggestion = f"; did you mean {near[0] + '://'!r}" if near else ""
-        return f"starts with {parts.scheme + '://'!r}, which is not supported{suggestion}"
-    if parts.scheme in ("redis", "rediss") and not parts.hostname:
-        return "names no host"
-    if parts.scheme == "unix" and not parts.path:
+        return f"starts with {target.scheme + '://'!r}, which is not supported{suggestion}"
+    if target.scheme == "unix" and not target.path:
         return "names no socket"
-    if parts.scheme == "embedded" and parts.netloc:
+    if (
+        target.scheme == "embedded"
+        and not value.startswith(("embedded:///", "embedded://?"))
+        and value != "embedded://"
+    ):
         return "names a host; a directory needs three slashes, as in 'embedded:///var/tmp/sessions'"
-    for name in parse_qs(parts.query):
+    if target.scheme not in ("unix", "embedded") and not all(host for host, _ in target.hosts or (("", 0),)):
+        return "names no host"
+    if len(target.hosts) > 1 and "+" not in target.scheme:
+        return "names several hosts, which only redis+sentinel:// and redis+cluster:// do"
+    if target.service == "":
+        return "names no Sentinel service, as 'mymaster' is one in 'redis+sentinel://host:26379/mymaster'"
+    if target.is_cluster and urlsplit(target.plain_url).path not in ("", "/", "/0"):
+        return "names a database, but a cluster has only number 0"
+    for name in parse_qs(urlsplit(target.plain_url).query):
         if name in _SET_ELSEWHERE:
             return f"sets {name}, which belongs in {_SET_ELSEWHERE[name]}"
     return None
@@ -177,6 +249,8 @@ def _wrong_options(value: object) -> str | None:
         return "is not a dict of redis-py's keyword arguments"
     if value.get("decode_responses"):
         return "asks for decode_responses, but records are bytes"
+    if value.get("read_from_replicas"):
+        return "asks to read from replicas, which lag: a session could be read as it was before it was saved"
     if "socket_timeout" in value:
         return f"sets socket_timeout, which belongs in {_SET_ELSEWHERE['socket_timeout']}"
     return None
@@ -227,6 +301,8 @@ _RULES: dict[str, _Rule] = {
     "COMPRESSION": _Rule(_one_of(*COMPRESSIONS)),
     "TIMEOUT": _Rule(_wrong_duration, "Use seconds or a timedelta.", _seconds),
     "RETRIES": _Rule(_wrong_count),
+    "WAIT_REPLICAS": _Rule(_wrong_count),
+    "ON_OUTAGE": _Rule(_one_of(*OUTAGES)),
 }
 
 

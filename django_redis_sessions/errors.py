@@ -4,9 +4,10 @@
 
     SessionStoreError
     ├── SessionStoreUnavailable    nobody answers, or not in time: try again later
-    ├── SessionStoreRefused        Redis answered and said no (read-only, out of memory, not permitted)
+    │   └── SessionNotReplicated   written, but fewer replicas than WAIT_REPLICAS have it
+    ├── SessionStoreRefused        Redis answered and said no, out of memory for example
     │   └── UnknownScript          the server does not know a script yet (never reaches a view)
-    ├── SessionStoreMisconfigured  a setting is wrong, or a password: a person has to change something
+    ├── SessionStoreMisconfigured  a setting, a password or a right is wrong: a person has to act
     ├── SessionEnded               the session was deleted meanwhile, by a logout for example
     ├── SessionConflict            somebody else has saved the session meanwhile
     ├── SessionKeyTaken            a session with this key exists already
@@ -33,6 +34,16 @@ class SessionStoreUnavailable(SessionStoreError):
 
     What was asked for may have happened all the same, if only the answer was lost.
     """
+
+
+class SessionNotReplicated(SessionStoreUnavailable):
+    """A login or logout is on the primary alone, and a failover now could undo it."""
+
+    def __init__(self, wanted: int, reached: int) -> None:
+        super().__init__(
+            f"Redis has stored the change, but {reached} of {wanted} replicas have it. "
+            f"Look at the replicas, or lower SESSION_REDIS['WAIT_REPLICAS']."
+        )
 
 
 class SessionStoreRefused(SessionStoreError):

@@ -19,14 +19,14 @@ T = TypeVar("T")
 class Client(Protocol):
     """What ``run`` needs: one round trip for one command, or for a list of them."""
 
-    def execute(self, command: Command | list[Command]) -> Any:
-        """The raw reply; for a list, a list whose items may be errors."""
+    def execute(self, command: Command | list[Command], /) -> Any:
+        """The raw reply; for a list, a list whose items may be errors of this package."""
 
 
 class AsyncClient(Protocol):
     """What ``arun`` needs: the awaitable twin of ``Client``."""
 
-    async def execute(self, command: Command | list[Command]) -> Any:
+    async def execute(self, command: Command | list[Command], /) -> Any:
         """Async twin of ``Client.execute()``."""
 
 

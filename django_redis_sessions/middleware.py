@@ -3,11 +3,13 @@
 A subclass of Django's middleware that can stand in its place. It differs where Django's cannot know
 better: an unknown cookie creates no record under SESSION_SAVE_EVERY_REQUEST, ``INTERRUPTED`` is
 honoured, a life that reading has extended renews the cookie, and an asynchronous request neither
-loads nor saves its session through a thread.
+loads nor saves its session through a thread. A Redis that cannot be reached is answered with 503, or
+with pages without a session, and never costs anybody the cookie.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,13 +17,22 @@ from typing import Any
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 from django.utils.cache import patch_vary_headers
 from django.utils.http import http_date
 
 from django_redis_sessions import conf
-from django_redis_sessions.errors import SessionConflict
+from django_redis_sessions.errors import SessionConflict, SessionStoreUnavailable
+
+#: Seconds after which a client may try again.
+RETRY_AFTER = 2
+#: The header of a response that was made without a session, because Redis could not be reached.
+OUTAGE_HEADER = "X-Session-Store"
+
+_log = logging.getLogger("django_redis_sessions")
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
@@ -30,9 +41,21 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)
         # A project's subclass may have a process_request() or process_response() of its own.
-        self._is_native = type(self).process_request is DjangoSessionMiddleware.process_request and (
+        self._is_native = type(self).process_request is SessionMiddleware.process_request and (
             type(self).process_response is SessionMiddleware.process_response
         )
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Give the request its session."""
+        super().process_request(request)
+        if conf.store().settings.on_outage == "anonymous":
+            request.session.tolerates_outage = True  # type: ignore[attr-defined]  # not every engine's
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """A view that could not do without its session: 503."""
+        if isinstance(exception, SessionStoreUnavailable):
+            return unavailable(request, exception)
+        return None
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         """The whole request on the event loop; the session's record is fetched while other middleware runs."""
@@ -49,35 +72,77 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Save a session that was modified, and set, renew or delete its cookie."""
         closing = _Closing(request, response)
         if closing.has_to_load():
-            request.session._get_session()  # type: ignore[attr-defined]  # django-stubs leaves it out
+            try:
+                request.session._get_session()  # type: ignore[attr-defined]  # django-stubs leaves it out
+            except SessionStoreUnavailable as error:
+                closing.fail(error)
         if closing.has_to_save():
             try:
                 request.session.save()
             except UpdateError as error:
                 closing.interrupt(error)
+            except SessionStoreUnavailable as error:
+                closing.fail(error)
         return closing.finish()
 
     async def _aprocess_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Async twin of ``process_response()``."""
         closing = _Closing(request, response)
         if closing.has_to_load():
-            await request.session._aget_session()  # type: ignore[attr-defined]  # as above
+            try:
+                await request.session._aget_session()  # type: ignore[attr-defined]  # as above
+            except SessionStoreUnavailable as error:
+                closing.fail(error)
         if closing.has_to_save():
             try:
                 await request.session.asave()
             except UpdateError as error:
                 closing.interrupt(error)
+            except SessionStoreUnavailable as error:
+                closing.fail(error)
         return closing.finish()
+
+
+def unavailable(request: HttpRequest, error: SessionStoreUnavailable) -> HttpResponse:
+    """503 with Retry-After, as JSON for clients that ask for it, else the project's ``503.html`` or a plain page.
+
+    Nobody's cookie is touched: whoever comes back in a moment is still signed in.
+    """
+    _log.info("A request failed because sessions are unavailable: %s", error)
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        response: HttpResponse = JsonResponse({"error": "sessions are unavailable"}, status=503)
+    else:
+        try:
+            page = get_template("503.html").render({}, request=None)
+        except TemplateDoesNotExist:
+            page = _PAGE
+        response = HttpResponse(page, status=503)
+    response["Retry-After"] = str(RETRY_AFTER)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Temporarily unavailable</title>
+<h1>Temporarily unavailable</h1>
+<p>This page needs something that does not answer just now. Please try again in a moment; you stay signed in.</p>
+</html>
+"""
 
 
 class _Closing:
     """The decisions at the end of one request; whoever owns it does the waiting."""
 
     def __init__(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        self.request = request
         self.response = response
         self.session = getattr(request, "session", None)
+        self.outage: SessionStoreUnavailable | None = getattr(self.session, "outage", None)
         self.has_cookie = conf.cookie_name() in request.COOKIES
-        self.varies = self.is_saved = self.is_interrupted = False
+        self.varies = self.is_saved = self.is_interrupted = self.has_failed = False
         if self.session is not None:
             # Read before anything is loaded on behalf of the middleware alone.
             self.varies = self.session.accessed
@@ -88,6 +153,7 @@ class _Closing:
         return (
             self.session is not None
             and self.wants_saving
+            and not self._goes_without()
             and not hasattr(self.session, "_session_cache")
             and not self.session.is_empty()
         )
@@ -95,6 +161,8 @@ class _Closing:
     def has_to_save(self) -> bool:
         """Whether the session is to be stored; a failed request's changes are not."""
         if self.session is None or not self.wants_saving or self.session.is_empty():
+            return False
+        if self.has_failed or self._goes_without():
             return False
         self.is_saved = self.response.status_code < 500
         return self.is_saved
@@ -115,11 +183,26 @@ class _Closing:
             ) from error
         self.is_interrupted = True
 
+    def fail(self, error: SessionStoreUnavailable) -> None:
+        """What the request has changed could not be saved: say so, and leave the cookie alone."""
+        self.outage = error
+        self.has_failed = True
+
+    def _goes_without(self) -> bool:
+        """Whether the request has had no session because Redis could not be reached."""
+        return getattr(self.session, "is_unavailable", False)
+
     def finish(self) -> HttpResponseBase:
         """The response, with the cookie and the Vary header it needs."""
         if self.session is None:
             return self.response
+        if self.outage is not None and (self.has_failed or self.response.status_code == 500):
+            # A 500 is what other middleware's meeting with the outage has been made into by now.
+            return unavailable(self.request, self.outage)
         if self.is_interrupted:
+            self.varies = True
+        elif self._goes_without():
+            self.response[OUTAGE_HEADER] = "unavailable"
             self.varies = True
         elif self.session.is_empty():
             if self.has_cookie:

@@ -16,7 +16,12 @@ from typing import Any, TypeVar
 
 from django_redis_sessions import records, scripts
 from django_redis_sessions.census import Census, Sighting
-from django_redis_sessions.errors import CorruptRecord, UnknownScript
+from django_redis_sessions.errors import (
+    CorruptRecord,
+    SessionNotReplicated,
+    SessionStoreError,
+    UnknownScript,
+)
 from django_redis_sessions.keys import Keys, forwarded, forwarding_address, is_plausible
 from django_redis_sessions.records import LONGEST_HEADER, Header, header_of
 from django_redis_sessions.scripts import Script
@@ -78,23 +83,23 @@ def create(keys: Keys, session_key: str, record: bytes, ttl: int) -> Operation[b
     return bool(reply)
 
 
-def replace(keys: Keys, session_key: str, record: bytes, ttl: int) -> Operation[bool]:
-    """Overwrite a live record, whatever it is, and restart its ttl; False when it is gone. One round trip.
-
-    One command, so a logout cannot slip in between a look and a write.
-    """
-    if not is_plausible(session_key):
-        return False
-    reply = yield ("SET", keys.record(session_key), record, "XX", "EX", ttl)
-    return bool(reply)
-
-
 class Outcome(Enum):
     """How a conditional write went, when it met nobody else's record."""
 
     DONE = 1
     GONE = 0
     TAKEN = -1
+
+
+def replace(keys: Keys, session_key: str, record: bytes, header: Header) -> Operation[Outcome | bytes]:
+    """Overwrite a live record, whatever it is, and restart its life; DONE or GONE. One round trip.
+
+    One command, so a logout cannot slip in between a look and a write.
+    """
+    if not is_plausible(session_key):
+        return Outcome.GONE
+    reply = yield ("SET", keys.record(session_key), record, "XX", "EX", header.ttl)
+    return Outcome.DONE if reply else Outcome.GONE
 
 
 def save(
@@ -153,16 +158,45 @@ def cycle_between_slots(
     """
     if not (yield from create(keys, move.new, record, ttl)):
         return Outcome.TAKEN
+    withdraw: list[Command] = [("UNLINK", keys.record(move.new))]
     if move.leaves_address:
         address = forwarding_address(move.old, move.new)
-        yield ("SET", keys.forwarding(move.old), address, "EX", FORWARDING_TTL)
+        # Whoever leaves the address moves the session; others leave it to that one, and follow.
+        if not (yield ("SET", keys.forwarding(move.old), address, "NX", "EX", FORWARDING_TTL)):
+            yield withdraw
+            return Outcome.GONE
+        withdraw.append(("UNLINK", keys.forwarding(move.old)))
     if revision:
         outcome = yield from take(keys, move.old, revision)
     else:
         outcome = Outcome.DONE if (yield from delete(keys, move.old)) else Outcome.GONE
     if outcome is not Outcome.DONE:
-        yield [("UNLINK", keys.record(move.new)), ("UNLINK", keys.forwarding(move.old))]
+        yield withdraw
     return outcome
+
+
+def replicated(operation: Operation[T], replicas: int, patience_ms: int) -> Operation[T]:
+    """``operation``, with each of its commands acknowledged by so many replicas; no further round trip.
+
+    Raises ``SessionNotReplicated`` when ``patience_ms`` milliseconds are not enough.
+    """
+    step = operation.send(None)
+    while True:
+        if isinstance(step, tuple):
+            reply, reached = yield [step, ("WAIT", replicas, patience_ms)]
+        else:
+            reply, reached = (yield step), replicas
+        try:
+            if isinstance(reply, SessionStoreError):
+                step = operation.throw(reply)
+                continue
+            if isinstance(reached, SessionStoreError):
+                raise reached
+            if reached < replicas:
+                raise SessionNotReplicated(replicas, reached)
+            step = operation.send(reply)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]  # StopIteration.value is not generic
 
 
 def follow(keys: Keys, session_key: str | None) -> Operation[str | None]:

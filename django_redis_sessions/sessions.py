@@ -43,12 +43,18 @@ def statistics(sample: int | None = None, progress: Callable[[Progress], object]
     Two round trips for every 500 keys in the database, none of them long for the server. Raises
     ``SessionStoreError``. ``progress`` is called after each page.
     """
-    return run(conf.store().connections.client(), _statistics(sample, progress))
+    survey = _Survey(sample, progress)
+    for node in conf.store().connections.client().nodes():
+        run(node, survey.of_node())
+    return survey.statistics()
 
 
 async def astatistics(sample: int | None = None, progress: Callable[[Progress], object] = bool) -> Statistics:
     """Async twin of ``statistics()``."""
-    return await arun(conf.store().connections.async_client(), _statistics(sample, progress))
+    survey = _Survey(sample, progress)
+    for node in await conf.store().connections.async_client().nodes():
+        await arun(node, survey.of_node())
+    return survey.statistics()
 
 
 def purge(
@@ -66,8 +72,11 @@ def purge(
     ``idle`` since its life was last extended. Three round trips for every 500 keys in the database. May be
     stopped and repeated at any time. ``progress`` is called after each page.
     """
-    operation = _purge(anonymous, user, older_than, idle, dry_run, progress)
-    return run(conf.store().connections.client(), operation)
+    wanted = _wanted(anonymous, user, older_than, idle)
+    ended = 0
+    for node in conf.store().connections.client().nodes():
+        ended += run(node, operations.purge(conf.store().keys, wanted, dry_run=dry_run, progress=progress))
+    return ended
 
 
 async def apurge(
@@ -80,36 +89,59 @@ async def apurge(
     progress: Callable[[Progress], object] = bool,
 ) -> int:
     """Async twin of ``purge()``."""
-    operation = _purge(anonymous, user, older_than, idle, dry_run, progress)
-    return await arun(conf.store().connections.async_client(), operation)
+    wanted = _wanted(anonymous, user, older_than, idle)
+    ended = 0
+    for node in await conf.store().connections.async_client().nodes():
+        ended += await arun(
+            node, operations.purge(conf.store().keys, wanted, dry_run=dry_run, progress=progress)
+        )
+    return ended
 
 
-def _statistics(sample: int | None, progress: Callable[[Progress], object]) -> Operation[Statistics]:
-    info = yield from operations.server_info()
-    counted = yield from operations.survey(
-        conf.store().keys, census.Census(), limit=sample, progress=progress
-    )
-    return Statistics(
-        census=counted,
-        server=census.server_facts(info),
-        keys_in_database=int(info["dbsize"]) if "dbsize" in info else None,
-        sampled=not counted.is_complete,
-    )
+def server_facts() -> list[dict[str, str]]:
+    """Each master's INFO by name, ``{}`` where an ACL rule forbids it. One round trip for each master."""
+    return [run(node, operations.server_info()) for node in conf.store().connections.client().nodes()]
 
 
-def _purge(
-    anonymous: bool,
-    user: object,
-    older_than: float | None,
-    idle: float | None,
-    dry_run: bool,
-    progress: Callable[[Progress], object],
-) -> Operation[int]:
-    wanted = census.matching(
+class _Survey:
+    """Statistics that are added up master by master."""
+
+    def __init__(self, sample: int | None, progress: Callable[[Progress], object]) -> None:
+        self._sample = sample
+        self._progress = progress
+        self._census = census.Census()
+        self._infos: list[dict[str, str]] = []
+        self._is_complete = True
+
+    def of_node(self) -> Operation[None]:
+        """Add one master's sessions, unless the sample is large enough already."""
+        self._infos.append((yield from operations.server_info()))
+        if self._sample is not None and self._census.sessions >= self._sample:
+            self._is_complete = False
+            return
+        yield from operations.survey(
+            conf.store().keys, self._census, limit=self._sample, progress=self._progress
+        )
+        self._is_complete = self._is_complete and self._census.is_complete
+
+    def statistics(self) -> Statistics:
+        """What was added up."""
+        keys = [int(info["dbsize"]) for info in self._infos if "dbsize" in info]
+        return Statistics(
+            census=self._census,
+            server=census.server_facts(self._infos),
+            keys_in_database=sum(keys) if keys else None,
+            sampled=not self._is_complete,
+        )
+
+
+def _wanted(
+    anonymous: bool, user: object, older_than: float | None, idle: float | None
+) -> Callable[[census.Sighting], bool]:
+    return census.matching(
         now=time(),
         anonymous=anonymous,
         user=None if user is None else user_marker(str(user)),
         older_than=older_than,
         idle=idle,
     )
-    return operations.purge(conf.store().keys, wanted, dry_run=dry_run, progress=progress)

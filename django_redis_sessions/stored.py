@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 from django_redis_sessions import keys, operations, records
 from django_redis_sessions.configuration import CONFLICTS
@@ -23,6 +23,7 @@ from django_redis_sessions.errors import (
     SessionKeyTaken,
     SessionStoreError,
     SessionStoreRefused,
+    SessionStoreUnavailable,
 )
 from django_redis_sessions.merging import USER_ID, AnotherUsersSession, merge
 from django_redis_sessions.operations import Move, Operation, Outcome, Pause
@@ -35,6 +36,8 @@ ATTEMPTS = 50
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.25
 #: Two random session keys never meet; after so many collisions something else is wrong.
 CREATE_ATTEMPTS = 5
+
+T = TypeVar("T")
 
 _log = logging.getLogger("django_redis_sessions")
 _suspicious = logging.getLogger("django.security.SuspiciousSession")
@@ -62,6 +65,9 @@ class StoredSession(ABC):
     #: What to do when somebody else has saved the session meanwhile: "merge", "overwrite" or
     #: "strict"; None leaves it to the ``CONFLICT`` setting.
     on_conflict: str | None = None
+
+    #: Whether the data is missing because Redis could not be reached when it was asked for.
+    is_unavailable = False
 
     _baseline: Baseline | None = None
     # Made by this object: its cookie has not come back yet.
@@ -160,10 +166,10 @@ class StoredSession(ABC):
 
     def _deleting(self, session_key: str | None) -> Operation[None]:
         """End the session with this key, wherever it may have moved to."""
-        was_there = yield from operations.delete(self._store.keys, session_key)
+        was_there = yield from self._durably(operations.delete(self._store.keys, session_key))
         if not was_there and self._follows_moves:
             moved = yield from operations.follow(self._store.keys, session_key)
-            yield from operations.delete(self._store.keys, moved)
+            yield from self._durably(operations.delete(self._store.keys, moved))
 
     def _cycling(self, leaves_address: bool) -> Operation[None]:
         """Move to a new key. Without a stored session an anonymous visitor starts anew, a login never does."""
@@ -179,13 +185,15 @@ class StoredSession(ABC):
                 yield from operations.delete(self._store.keys, move.old)
                 outcome: Outcome | bytes = Outcome.DONE
             else:
-                outcome = yield from operations.cycle(
-                    self._store.keys,
-                    move,
-                    baseline.revision if baseline else b"",
-                    record := self._store.codec.seal(payload, header),
-                    header.ttl,
+                # Both keys in one script, where they are on one server.
+                cycle = (
+                    operations.cycle_between_slots if self._store.connections.is_cluster else operations.cycle
                 )
+                record = self._store.codec.seal(payload, header)
+                revision = baseline.revision if baseline else b""
+                cycling = cycle(self._store.keys, move, revision, record, header.ttl)
+                # At a sign-in the final save waits for the replicas, and for this write with it.
+                outcome = yield from (self._durably(cycling) if header.user else cycling)
                 header = records.header_of(record)
             if outcome is Outcome.DONE:
                 self._session_key = move.new
@@ -235,7 +243,8 @@ class StoredSession(ABC):
                 raise self.KeyTaken
             return
         record = self._store.codec.seal(payload, header)
-        if not (yield from operations.create(self._store.keys, session_key, record, header.ttl)):
+        creating = operations.create(self._store.keys, session_key, record, header.ttl)
+        if not (yield from (self._durably(creating) if header.user else creating)):
             raise self.KeyTaken
         header = records.header_of(record)
         self._baseline = Baseline(header.revision, header, payload)
@@ -267,10 +276,11 @@ class StoredSession(ABC):
             return (yield from operations.touch(names, self._session_key, baseline.revision, header))
         record = self._store.codec.seal(payload, header)
         if baseline is None or policy == "overwrite":
-            written = yield from operations.replace(names, self._session_key, record, header.ttl)
-            outcome: Outcome | bytes = Outcome.DONE if written else Outcome.GONE
+            writing = operations.replace(names, self._session_key, record, header)
         else:
-            outcome = yield from operations.save(names, self._session_key, baseline.revision, record, header)
+            writing = operations.save(names, self._session_key, baseline.revision, record, header)
+        changes_user = baseline is None or baseline.header is None or baseline.header.user != header.user
+        outcome = yield from (self._durably(writing) if changes_user else writing)
         if outcome is Outcome.DONE:
             header = records.header_of(record)
             self._baseline = Baseline(header.revision, header, payload)
@@ -288,6 +298,14 @@ class StoredSession(ABC):
         if attempt > 2:
             longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 3))
             yield Pause(random() * longest)  # noqa: S311 - not a secret
+
+    def _durably(self, operation: Operation[T]) -> Operation[T]:
+        """``operation``, which is part of a login or a logout, kept by as many replicas as the project wants."""
+        settings = self._store.settings
+        if not settings.wait_replicas:
+            return operation
+        # Within the time that the connection waits for an answer.
+        return operations.replicated(operation, settings.wait_replicas, int(settings.timeout * 800))
 
     def _following(self) -> Operation[bool]:
         """Take over the key that the session has moved to; False if it has not moved."""
@@ -357,6 +375,11 @@ class StoredSession(ABC):
 
     def _header(self, data: dict[str, Any], is_new: bool = False) -> Header:
         """The header to store ``data`` with; a ttl of 0 says that its life is over."""
+        if self.is_unavailable:
+            # Written now, it would replace a session that nobody has seen.
+            raise SessionStoreUnavailable(
+                "The session was not read during an outage, so it cannot be written."
+            )
         now = int(time())
         user_id = data.get(USER_ID)
         user = b"" if user_id is None else keys.user_marker(str(user_id))

@@ -18,7 +18,8 @@ from django_redis_sessions.executors import arun, run
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.store import Store
 from tests.races import Race
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
+from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 
 _numbers = count()
 
@@ -28,20 +29,55 @@ hypothesis_settings.register_profile("long", max_examples=5000, deadline=None)
 hypothesis_settings.load_profile("quick")
 
 
-def pytest_report_header() -> str:
+TOPOLOGIES = ("unix", "tcp", "resp3", "tls", "sentinel", "cluster")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--topology", choices=TOPOLOGIES, default="unix", help="what the shared server is")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unix: needs one plain server behind a unix socket")
+    config.addinivalue_line("markers", "one_slot: needs keys that live on one server")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    topology = config.getoption("--topology")
+    for item in items:
+        needs_unix = item.get_closest_marker("unix") and topology != "unix"
+        if needs_unix or (item.get_closest_marker("one_slot") and topology == "cluster"):
+            item.add_marker(pytest.mark.skip(reason=f"cannot be asked of {topology}"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
     server = find_server()
-    return f"server: {server.path} {'.'.join(map(str, server.version))}, redis-py {redis.__version__}"
+    version = ".".join(map(str, server.version))
+    return f"server: {server.path} {version}, {config.getoption('--topology')}, redis-py {redis.__version__}"
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
-    """A server that all tests share; each uses a prefix of its own, nothing is flushed."""
-    with RedisServer() as running:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A deployment that all tests share; each uses a prefix of its own, nothing is flushed."""
+    topology = request.config.getoption("--topology")
+    started: Any
+    if topology == "sentinel":
+        started = SentinelService()
+    elif topology == "cluster":
+        started = Cluster()
+    elif topology == "tls":
+        if not has_tls():
+            pytest.skip("this server program was built without TLS")
+        started = TlsServer(tmp_path_factory.mktemp("tls"))
+    else:
+        started = RedisServer(port=free_port() if topology == "tcp" else 0)
+        if topology == "resp3":
+            started.options = {"protocol": 3}
+    with started as running:
         yield running
 
 
 @pytest.fixture
-def behind(server: RedisServer) -> Iterator[redis.Redis]:
+def behind(server: Any) -> Iterator[redis.Redis]:
     """A client to look at the server behind the package's back."""
     with server.client() as client:
         yield client
@@ -54,17 +90,17 @@ def prefix(behind: redis.Redis) -> Iterator[str]:
     yield name
     left = list(behind.scan_iter(f"{name}:*"))
     immortal = [key for key in left if behind.ttl(key) == -1]
-    if left:
-        behind.unlink(*left)
+    for key in left:
+        behind.unlink(key)
     assert not immortal, f"keys without a ttl: {immortal}"
 
 
 @pytest.fixture
-def configure(server: RedisServer, prefix: str, settings: Any) -> Callable[..., Store]:
+def configure(server: Any, prefix: str, settings: Any) -> Callable[..., Store]:
     """Set ``SESSION_REDIS`` for this test; gives the store that it amounts to."""
 
     def set_up(**given: Any) -> Store:
-        settings.SESSION_REDIS = {"URL": server.url, "PREFIX": prefix, **given}
+        settings.SESSION_REDIS = {"URL": server.url, "OPTIONS": server.options, "PREFIX": prefix, **given}
         return conf.store()
 
     return set_up
@@ -95,9 +131,9 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def perform(way: str, runner: asyncio.Runner, server: RedisServer) -> Callable[..., Any]:
+def perform(way: str, runner: asyncio.Runner, server: Any) -> Callable[..., Any]:
     """Performs an operation, blocking and awaited."""
-    connections = Store.of(Settings(url=server.url)).connections
+    connections = Store.of(Settings(url=server.url, options=server.options)).connections
 
     async def awaited(operation: Any) -> Any:
         return await arun(connections.async_client(), operation)

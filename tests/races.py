@@ -7,8 +7,29 @@ from typing import Any, Self
 
 import pytest
 
-from django_redis_sessions.connections import AwaitingClient, BlockingClient
+from django_redis_sessions.awaiting import AwaitingClient
+from django_redis_sessions.blocking import BlockingClient
+from django_redis_sessions.clusters import AwaitingCluster, BlockingCluster
 from django_redis_sessions.store import Store
+
+
+def watch(patch: pytest.MonkeyPatch, store: Store, see: Callable[[Any], object]) -> None:
+    """Have ``see(command)`` called before each command that the store's clients send."""
+    is_cluster = store.connections.is_cluster
+    blocking: Any = BlockingCluster if is_cluster else BlockingClient
+    awaiting: Any = AwaitingCluster if is_cluster else AwaitingClient
+    execute, aexecute = blocking.execute, awaiting.execute
+
+    def watched(client: Any, command: Any) -> Any:
+        see(command)
+        return execute(client, command)
+
+    async def awatched(client: Any, command: Any) -> Any:
+        see(command)
+        return await aexecute(client, command)
+
+    patch.setattr(blocking, "execute", watched)
+    patch.setattr(awaiting, "execute", awatched)
 
 
 class Race:
@@ -17,32 +38,21 @@ class Race:
     def __init__(self, store: Store, by: Callable[[], Any], before: int, patch: pytest.MonkeyPatch) -> None:
         self.sent = 0
         self.happened = False
+        self._store = store
         self._by = by
         self._before = before
         self._patch = patch
         self._is_rivals_turn = False
 
     def __enter__(self) -> Self:
-        blocking, awaiting = BlockingClient.execute, AwaitingClient.execute
-
-        def execute(client: BlockingClient, command: Any) -> Any:
-            self._count()
-            return blocking(client, command)
-
-        async def aexecute(client: AwaitingClient, command: Any) -> Any:
-            self._count()
-            return await awaiting(client, command)
-
         self._context = self._patch.context()
-        patch = self._context.__enter__()
-        patch.setattr(BlockingClient, "execute", execute)
-        patch.setattr(AwaitingClient, "execute", aexecute)
+        watch(self._context.__enter__(), self._store, self._count)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._context.__exit__(*error)
 
-    def _count(self) -> None:
+    def _count(self, command: Any) -> None:
         if self._is_rivals_turn:
             return
         self.sent += 1

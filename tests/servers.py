@@ -29,6 +29,9 @@ def free_port() -> int:
 class RedisServer:
     """One server process in a directory of its own; a context manager."""
 
+    #: What ``OPTIONS`` need to reach it.
+    options: dict[str, object] = {}
+
     def __init__(self, *options: str, port: int = 0) -> None:
         self.port = port
         self._options = options
@@ -49,8 +52,8 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, by its unix socket."""
-        return f"unix://{self.socket}"
+        """Where it listens: on its port if it was given one, else on its unix socket."""
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
 
     def start(self) -> None:
         """Start the process and wait until it answers."""

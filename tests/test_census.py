@@ -57,10 +57,21 @@ class TestConditions:
 class TestTheFactsAboutAServer:
     def test_name_valkey_by_its_own_version(self):
         """Valkey reports redis_version 7.2.4 whatever it is."""
-        facts = server_facts({"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"})
+        facts = server_facts([{"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}])
         assert (facts["server"], facts["version"]) == ("valkey", "9.1.2")
 
     def test_are_unknown_where_info_is_forbidden(self):
-        assert server_facts({}) == {
-            "server": "redis", "version": "unknown", "used_memory": 0, "maxmemory": 0, "eviction_policy": "unknown"
-        }  # fmt: skip
+        assert server_facts([{}]) == {
+            "server": "redis",
+            "version": "unknown",
+            "masters": 1,
+            "used_memory": 0,
+            "maxmemory": 0,
+            "eviction_policy": "unknown",
+        }
+
+    def test_add_up_the_memory_of_all_masters(self):
+        facts = server_facts(
+            [{"used_memory": "3", "maxmemory": "10"}, {"used_memory": "4", "maxmemory": "10"}]
+        )
+        assert (facts["masters"], facts["used_memory"], facts["maxmemory"]) == (2, 7, 20)

@@ -8,6 +8,7 @@ from django.test.utils import override_settings
 from django_redis_sessions import conf
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.errors import SessionStoreMisconfigured
+from tests.servers import RedisServer
 
 
 class TestTheProjectsSettings:
@@ -48,6 +49,27 @@ class TestTheChecks:
         settings.DEBUG = debug
         found = run_checks(include_deployment_checks=True)
         assert "django_redis_sessions.W001" not in [message.id for message in found]
+
+
+class TestTheEvictionCheck:
+    def found(self):
+        ours = ("django_redis_sessions.W002", "django_redis_sessions.W003")
+        return [message for message in run_checks(include_deployment_checks=True) if message.id in ours]
+
+    def test_warns_of_a_policy_that_ends_sessions_in_use(self, settings):
+        with RedisServer("--maxmemory-policy", "allkeys-lru") as server:
+            settings.SESSION_REDIS = {"URL": server.url}
+            (message,) = self.found()
+            assert "maxmemory-policy is allkeys-lru" in message.msg
+            assert "noeviction" in message.hint
+
+    def test_is_silent_about_others(self, store):
+        assert self.found() == []
+
+    def test_says_when_it_cannot_ask(self, settings):
+        settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
+        (message,) = self.found()
+        assert message.id == "django_redis_sessions.W002"
 
 
 class TestTheEngineModule:

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from django_redis_sessions.configuration import Settings, problems, settings_from, split_url
+from django_redis_sessions.configuration import Settings, problems, settings_from, target_of
 from django_redis_sessions.errors import SessionStoreMisconfigured
 
 
@@ -31,10 +31,21 @@ class TestASoundConfiguration:
             "unix:///run/redis.sock?db=1",
             "embedded://",
             "embedded:///var/tmp/sessions",
+            "redis+sentinel://one,two:26380/mymaster",
+            "rediss+sentinel://user:p%40ss@one/mymaster/3?sentinel_username=u&sentinel_password=p",
+            "redis+cluster://one:7000,two:7001",
+            "rediss+cluster://user:p%40ss@one/0",
         ],
     )
     def test_names_a_server(self, url):
         assert settings_from({"URL": url}).url == url
+
+    def test_may_wait_for_replicas_and_go_without_a_session(self):
+        settings = settings_from({"WAIT_REPLICAS": 2, "ON_OUTAGE": "anonymous"})
+        assert (settings.wait_replicas, settings.on_outage) == (2, "anonymous")
+
+    def test_may_have_other_credentials_for_sentinels(self):
+        assert problems({"OPTIONS": {"sentinel_kwargs": {"username": "u", "password": "p"}}}) == []
 
 
 class TestABrokenConfiguration:
@@ -58,6 +69,14 @@ class TestABrokenConfiguration:
             ({"URL": "redis://h?max_connections=5"}, "belongs in SESSION_REDIS['OPTIONS']"),
             ({"URL": "redis://h?socket_timeout=5"}, "belongs in SESSION_REDIS['TIMEOUT']"),
             ({"OPTIONS": {"socket_timeout": 5}}, "belongs in SESSION_REDIS['TIMEOUT']"),
+            ({"URL": "redis://one,two"}, "which only redis+sentinel:// and redis+cluster:// do"),
+            ({"URL": "redis+sentinel://one"}, "names no Sentinel service"),
+            ({"URL": "redis+sentinel:///mymaster"}, "names no host"),
+            ({"URL": "redis+sentinel://one:port/mymaster"}, "cannot be read as a URL"),
+            ({"URL": "redis+sentinels://one/mymaster"}, "did you mean 'redis+sentinel://'"),
+            ({"URL": "redis+cluster://one/1"}, "a cluster has only number 0"),
+            ({"URL": "redis+cluster://one?socket_timeout=5"}, "belongs in SESSION_REDIS['TIMEOUT']"),
+            ({"OPTIONS": {"read_from_replicas": True}}, "replicas, which lag"),
             ({"OPTIONS": []}, "not a dict"),
             ({"OPTIONS": {"decode_responses": True}}, "records are bytes"),
             ({"PREFIX": ""}, "must be a word"),
@@ -82,6 +101,9 @@ class TestABrokenConfiguration:
             ({"COMPRESSION": "brotli"}, "must be one of 'dictionary', 'zlib', None"),
             ({"RETRIES": -1}, "whole number from 0 to 10"),
             ({"RETRIES": True}, "whole number from 0 to 10"),
+            ({"WAIT_REPLICAS": 11}, "whole number from 0 to 10"),
+            ({"WAIT_REPLICAS": "1"}, "whole number from 0 to 10"),
+            ({"ON_OUTAGE": "anonymus"}, "did you mean 'anonymous'"),
         ],
     )
     def test_is_refused_with_what_to_do(self, given, message):
@@ -100,6 +122,9 @@ class TestABrokenConfiguration:
             "redis://:hunter2/path",
             "http://u:hunter2@h",
             "redis://[:hunter2",
+            "redis+sentinel://u:hunter2@one",
+            "redis+cluster://u:hunter2@one/1",
+            "redis+sentinel://one?sentinel_password=hunter2",
         ],
     )
     def test_never_repeats_a_password(self, url):
@@ -107,7 +132,7 @@ class TestABrokenConfiguration:
 
     def test_hides_the_text_of_a_url_that_cannot_be_read(self):
         with pytest.raises(SessionStoreMisconfigured) as caught:
-            split_url("redis://user:hunter2@host:63x79/0")
+            target_of("redis://user:hunter2@host:63x79/0")
         assert "hunter2" not in str(caught.value)
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__

@@ -14,32 +14,40 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.test import Client
 
 from django_redis_sessions import (
     backend,
+    blocking,
+    breaker,
     checks,
     errors,
+    faults,
     keys,
+    middleware,
     operations,
     records,
     scripts,
     sessions,
     stored,
 )
+from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.blocking import BlockingClient
 from django_redis_sessions.configuration import (
     COMPRESSIONS,
     CONFLICTS,
     INTERRUPTIONS,
+    OUTAGES,
     URL_SCHEMES,
     Settings,
     problems,
     settings_from,
 )
-from django_redis_sessions.connections import MAX_CONNECTIONS, AwaitingClient, BlockingClient
 from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
+from django_redis_sessions.routes import MAX_CONNECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -109,6 +117,7 @@ class TestThePageOfSettings:
             ("INTERRUPTED", INTERRUPTIONS),
             ("KEYS", keys.SCHEMES),
             ("COMPRESSION", COMPRESSIONS),
+            ("ON_OUTAGE", OUTAGES),
         ],
     )
     def test_names_every_choice(self, name, choices):
@@ -122,15 +131,32 @@ class TestThePageOfSettings:
         (forms,) = tables(section(page("settings.md"), "## `URL`"))
         assert {form.partition("://")[0].strip("`") for form, _ in forms} == set(URL_SCHEMES)
 
+    @pytest.mark.parametrize("name", ["read_from_replicas", "socket_timeout", "decode_responses"])
+    def test_names_the_options_that_are_refused(self, name):
+        (rows,) = tables(section(page("settings.md"), "## `OPTIONS`"))
+        (meaning,) = (meaning for names, meaning in rows if name in code_words(names))
+        assert meaning.startswith("is refused")
+        assert problems({"OPTIONS": {name: True}})
+
+    def test_gives_the_numbers_of_the_breaker(self):
+        text = section(page("settings.md"), "## `TIMEOUT`")
+        assert "Three attempts in a row" in text
+        assert breaker.THRESHOLD == 3
+        assert f"every {breaker.PROBE_INTERVAL} seconds" in text
+
     def test_gives_the_number_of_connections(self):
         assert f"{MAX_CONNECTIONS} unless set" in section(page("settings.md"), "## `OPTIONS`")
 
-    def test_lists_every_system_check(self, settings):
+    def test_lists_every_system_check(self, settings, monkeypatch):
         found = {f"django_redis_sessions.{problem.id}" for problem in problems(None)}
         settings.SESSION_REDIS = {"UNKNOWN": 1, "TTL": 0}
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
+        settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
+        found |= {message.id for message in checks.check_eviction()}
+        monkeypatch.setattr(sessions, "server_facts", lambda: [{"maxmemory_policy": "allkeys-lru"}])
+        found |= {message.id for message in checks.check_eviction()}
         (rows,) = tables(section(page("settings.md"), "## System checks"))
         assert found == {row[0].strip("`") for row in rows}
 
@@ -186,6 +212,15 @@ class TestThePageOfErrors:
         }
         assert set(every(r"^## `(.+)`$", page("errors.md"))) == classes - {"SessionStoreError"}
 
+    def test_lists_the_answers_that_pass_by_themselves(self):
+        (rows,) = tables(section(page("errors.md"), "## `SessionStoreUnavailable`"))
+        documented = {word.strip("`"): meaning for word, meaning in rows}
+        assert documented == faults._PASSING
+        for word, meaning in documented.items():
+            error = faults.translated(redis.ResponseError(f"{word} for some reason"), "somewhere", 1)
+            assert isinstance(error, errors.SessionStoreUnavailable)
+            assert meaning in str(error)
+
     def test_tells_what_each_is_for_django(self):
         (rows,) = tables(section(page("errors.md"), "## Errors of Django"))
         documented = {code_words(row[0])[0]: set(code_words(row[1])) for row in rows}
@@ -211,17 +246,67 @@ class TestThePageOfGuarantees:
             assert len(every(r"^- Here: .+$", text)) == 1, heading
             assert len(every(r"^- Shown by: .+$", text)) == 1, heading
 
-    def test_names_tests_that_are_there(self):
-        named = every(r"`tests/(\w+)\.py::(\w+)`", page("guarantees.md"))
-        assert len(named) >= len(self.races())
-        for module, name in named:
-            tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text())
-            assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}, name
+    def test_names_a_test_for_each_race(self):
+        assert len(every(NAMED_TEST, page("guarantees.md"))) >= len(self.races())
 
     def test_gives_the_numbers_of_the_code(self):
         assert f"up to {stored.ATTEMPTS} times" in page("guarantees.md")
         assert operations.FORWARDING_TTL == 10
         assert "for ten seconds" in page("guarantees.md")
+
+
+class TestThePageOfOutages:
+    def test_has_what_happens_and_a_test_for_each_fault(self):
+        (rows,) = tables(section(page("outages.md"), "## Faults"))
+        assert len(rows) > 15
+        for fault, peers, here, shown_by in rows:
+            assert fault, rows
+            assert peers, fault
+            assert here, fault
+            assert every(NAMED_TEST, shown_by), fault
+
+    def test_names_every_fault_that_passes(self):
+        assert set(faults._PASSING) - {"TRYAGAIN", "NOREPLICAS"} <= set(code_words(page("outages.md")))
+
+    def test_gives_the_headers_of_the_answer(self):
+        text = page("outages.md")
+        assert f"`Retry-After: {middleware.RETRY_AFTER}`" in text
+        assert f"`{middleware.OUTAGE_HEADER}: unavailable`" in text
+
+    def test_gives_the_numbers_of_the_breaker(self):
+        text = section(page("outages.md"), "## The budget and the breaker")
+        assert "Three attempts in a row" in text
+        assert breaker.THRESHOLD == 3
+        assert f"every {breaker.PROBE_INTERVAL} seconds" in text
+        assert f"{blocking.PROBE_PATIENCE * 1000:.0f} ms" in text
+        assert "for one second" in text
+        assert backend.OUTAGE_MEMORY == 1
+
+    def test_quotes_lines_of_the_log_that_are_written(self):
+        (rows,) = tables(section(page("outages.md"), "## Log lines"))
+        code = "".join(path.read_text() for path in Path(errors.__file__).parent.glob("*.py"))
+        for level, line, _ in rows:
+            for part in re.split("…", line.strip("`")):
+                assert part.strip() in code, line
+            assert level in ("error", "warning", "info")
+
+
+class TestThePageOfTopologies:
+    def test_has_a_configuration_for_each_kind_of_url(self):
+        shown = "".join(every(r"(?s)^```python\n(.*?)^```", page("topologies.md")))
+        for scheme in set(URL_SCHEMES) - {"embedded", "rediss+sentinel", "rediss+cluster"}:
+            assert f'"{scheme}://' in shown, scheme
+
+
+NAMED_TEST = r"`tests/(\w+)\.py::(\w+)`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+class TestATestThatIsNamed:
+    def test_is_there(self, path):
+        for module, name in every(NAMED_TEST, path.read_text()):
+            tree = ast.parse((ROOT / "tests" / f"{module}.py").read_text())
+            assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}, name
 
 
 class TestWhatIsInRedis:
@@ -342,6 +427,16 @@ def unknown():
     return SessionStore("someunknownsessionkey")
 
 
+@pytest.fixture
+def punctual(behind):
+    """The server ends a WAIT when its time is up, not up to a tenth of a second later."""
+    usual = behind.config_get("hz")
+    behind.config_set("hz", 200)
+    yield
+    for name, value in usual.items():
+        behind.config_set(name, value)
+
+
 @pytest.mark.usefixtures("store")
 class TestTheCommandsThatAreSent:
     def by_each(self, do, sent, table):
@@ -413,6 +508,43 @@ class TestTheCommandsThatAreSent:
         )
         assert self.by_each(do, sent, table) == documented_commands(1)
 
+    def test_with_replicas_to_wait_for_are_the_documented_ones(self, do, sent, configure, punctual):
+        def of(user, make=SessionStore):
+            session = make()
+            session["_auth_user_id"] = user
+            return session
+
+        def known():
+            session = of("1")
+            session.save()
+            session = SessionStore(session.session_key)
+            session["a"] = 1
+            return session
+
+        table = (
+            ("`create()` of an anonymous session", SessionStore, "create"),
+            ("`create()` of a signed-in session", lambda: of("1"), "create"),
+            ("`save()` with the same user as before", known, "save"),
+            ("`save()` with another user", lambda: of("2", loaded), "save"),
+            ("`cycle_key()` of an anonymous session", loaded, "cycle_key"),
+            ("`cycle_key()` of a signed-in session", known, "cycle_key"),
+            ("`delete()`, `flush()`", loaded, "delete"),
+            ("`delete()`, `flush()`", loaded, "flush"),
+        )
+        found = {}
+        for label, make, name in table:
+            configure(WAIT_REPLICAS=0)
+            session = make()
+            configure(WAIT_REPLICAS=1, TIMEOUT=0.2)
+            sent.clear()
+            try:
+                do(getattr(session, name))
+            except errors.SessionNotReplicated:
+                assert sent[-1][-1] == "WAIT"
+            trips = [[" ".join(command.split()[0] for command in trip)] for trip in sent]
+            assert found.setdefault(label, trips) == trips
+        assert found == documented_commands(3)
+
     @pytest.mark.django_db
     @pytest.mark.parametrize("package", ["django.contrib.sessions", "django_redis_sessions"])
     def test_by_each_request_are_the_documented_ones(self, sent, settings, package):
@@ -438,7 +570,7 @@ class TestTheCommandsThatAreSent:
         assert found == documented_commands(2)
 
     def test_are_permitted_by_the_documented_rights(
-        self, configure, server, behind, prefix, settings, monkeypatch
+        self, configure, server, behind, prefix, settings, monkeypatch, punctual
     ):
         rules = page("redis.md").replace(" django ", f" {prefix} ").replace("~session:", f"~{prefix}:")
         *engine, command = every("^ACL SETUSER .+$", rules)
@@ -470,6 +602,12 @@ class TestTheCommandsThatAreSent:
             behind.execute_command(*command.split())
             assert sessions.statistics().census.memory > 0
             assert sessions.purge() == 2
+
+            assert "`+wait`" in rules
+            behind.execute_command("ACL", "SETUSER", prefix, "+wait", "+cluster|slots", "+asking")
+            configure(URL=f"unix://{prefix}:password@{server.socket}", WAIT_REPLICAS=1, TIMEOUT=0.2)
+            with pytest.raises(errors.SessionNotReplicated):
+                SessionStore(old).delete()
         finally:
             behind.execute_command("ACL", "DELUSER", prefix)
 

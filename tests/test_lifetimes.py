@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from django_redis_sessions import stored as stored_module
 from django_redis_sessions.backend import SessionStore
-from django_redis_sessions.connections import AwaitingClient, BlockingClient
 from django_redis_sessions.records import header_of
+from tests.races import watch
 
 LOGIN = {"_auth_user_id": "1", "_auth_user_backend": "backend", "_auth_user_hash": "hash"}
 START = 1_800_000_000
@@ -54,21 +54,10 @@ def ttl(behind):
 
 
 @pytest.fixture
-def sent(monkeypatch):
+def sent(monkeypatch, store):
     """The first words of all commands that are sent from now on."""
     words = []
-    blocking, awaiting = BlockingClient.execute, AwaitingClient.execute
-
-    def execute(client, command):
-        words.append(command[0])
-        return blocking(client, command)
-
-    async def aexecute(client, command):
-        words.append(command[0])
-        return await awaiting(client, command)
-
-    monkeypatch.setattr(BlockingClient, "execute", execute)
-    monkeypatch.setattr(AwaitingClient, "execute", aexecute)
+    watch(monkeypatch, store, lambda command: words.append(command[0]))
     return words
 
 

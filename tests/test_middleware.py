@@ -12,10 +12,11 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_redis_sessions.backend import SessionConflict, SessionStore
-from django_redis_sessions.connections import AwaitingClient, BlockingClient
+from django_redis_sessions.blocking import BlockingClient
 from django_redis_sessions.decorators import on_conflict
 from django_redis_sessions.errors import SessionStoreUnavailable
 from django_redis_sessions.middleware import SessionMiddleware
+from tests.races import watch
 from tests.test_races import rival_sets
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -235,15 +236,9 @@ class TestAnAsynchronousRequest:
         self.allow()
         assert SessionStore(stored)["a"] == 1
 
-    def test_fetches_the_record_before_it_is_asked_for(self, stored, monkeypatch):
+    def test_fetches_the_record_before_it_is_asked_for(self, store, stored, monkeypatch):
         sent = []
-        execute = AwaitingClient.execute
-
-        async def watched(client, command):
-            sent.append(command[0])
-            return await execute(client, command)
-
-        monkeypatch.setattr(AwaitingClient, "execute", watched)
+        watch(monkeypatch, store, lambda command: sent.append(command[0]))
 
         async def view(request):
             await asyncio.sleep(0)

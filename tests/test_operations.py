@@ -46,7 +46,7 @@ class TestCreatingARecord:
 class TestReplacingARecord:
     def test_overwrites_it_and_restarts_its_life(self, perform, keys, behind):
         perform(create(keys, KEY, b"old", ttl=10))
-        assert perform(replace(keys, KEY, b"new", ttl=600)) is True
+        assert perform(replace(keys, KEY, b"new", Header(1, 1, 600))) is Outcome.DONE
         assert perform(read(keys, KEY)) == b"new"
         assert behind.ttl(keys.record(KEY)) > 10
 
@@ -54,7 +54,7 @@ class TestReplacingARecord:
         perform(create(keys, KEY, b"old", ttl=60))
         perform(delete(keys, KEY))
 
-        assert perform(replace(keys, KEY, b"new", ttl=60)) is False
+        assert perform(replace(keys, KEY, b"new", Header(1, 1, 60))) is Outcome.GONE
         assert perform(read(keys, KEY)) is None
 
 
@@ -119,7 +119,9 @@ class TestTouchingARecord:
         assert perform(exists(keys, KEY)) is False
 
 
-@pytest.mark.parametrize("move_session", [cycle, cycle_between_slots])
+@pytest.mark.parametrize(
+    "move_session", [pytest.param(cycle, marks=pytest.mark.one_slot), cycle_between_slots]
+)
 class TestMovingASession:
     new = "n" * 32
 
@@ -155,6 +157,14 @@ class TestMovingASession:
         assert perform(read(keys, KEY)) == theirs
         assert perform(exists(keys, self.new)) is False
 
+    def test_leaves_the_address_that_somebody_faster_has_left(self, perform, keys, move_session):
+        old, moved = record(b"old"), record(b"moved")
+        perform(create(keys, KEY, old, ttl=60))
+        first, second = Move(KEY, self.new, leaves_address=True), Move(KEY, "late" * 8, leaves_address=True)
+        perform(move_session(keys, first, revision_of(old), moved, 600))
+        assert perform(move_session(keys, second, revision_of(old), record(), 600)) is Outcome.GONE
+        assert perform(follow(keys, KEY)) == self.new
+
     def test_refuses_a_taken_key(self, perform, keys, move_session):
         old, taken = record(b"old"), record(b"taken")
         perform(create(keys, KEY, old, ttl=60))
@@ -174,6 +184,7 @@ class TestMovingASession:
         assert perform(exists(keys, self.new)) is False
 
 
+@pytest.mark.one_slot
 class TestMovingInOneScript:
     def test_may_be_repeated_when_its_answer_was_lost(self, perform, keys):
         old, moved = record(b"old"), record(b"moved")
@@ -215,7 +226,7 @@ class TestTextThatIsNoSessionKey:
             (exists, False),
             (delete, False),
             (lambda keys, text: create(keys, text or "", b"", 60), False),
-            (lambda keys, text: replace(keys, text or "", b"", 60), False),
+            (lambda keys, text: replace(keys, text or "", b"", Header(1, 1, 60)), Outcome.GONE),
             (follow, None),
         ],
         ids=["read", "exists", "delete", "create", "replace", "follow"],
@@ -226,6 +237,7 @@ class TestTextThatIsNoSessionKey:
         assert done.value.value is answer
 
 
+@pytest.mark.one_slot
 class TestSurveyingTheSessions:
     def test_counts_every_session_of_its_prefix_alone(self, perform, keys, behind):
         for number in range(7):
@@ -260,6 +272,7 @@ class TestSurveyingTheSessions:
         assert 20 <= perform(survey(keys, Census(), limit=20)).sessions < 100
 
 
+@pytest.mark.unix
 class TestAServerThatForbidsQuestions:
     def test_is_surveyed_without_their_answers(self, server, behind, keys):
         behind.execute_command(
@@ -275,6 +288,7 @@ class TestAServerThatForbidsQuestions:
         behind.execute_command("ACL", "DELUSER", "narrow")
 
 
+@pytest.mark.one_slot
 class TestPurging:
     @pytest.fixture(autouse=True)
     def sessions(self, perform, keys):

@@ -8,6 +8,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 
 from django_redis_sessions import operations
+from django_redis_sessions import stored as stored_module
 from django_redis_sessions.backend import SessionConflict, SessionEnded, SessionStore
 from django_redis_sessions.errors import SessionStoreRefused
 from django_redis_sessions.keys import user_marker
@@ -144,6 +145,7 @@ class TestARequestThatFacesManyRivals:
             return operations.read(keys, session_key)
 
         monkeypatch.setattr(operations, "save", always_too_late)
+        monkeypatch.setattr(stored_module, "_LONGEST_PAUSE", 0)
         with pytest.raises(SessionStoreRefused, match="50 times in a row"):
             do(session.save)
         assert content(key) == {"a": 0}
@@ -230,14 +232,17 @@ class TestALogout:
         key = stored(a=0, **LOGIN)
         session = SessionStore(key)
         do(session.get, "a")
+        ended = None
         with interrupt(by=self.ends(key), before=before) as race:
-            if before == 1:
-                with pytest.raises(SessionEnded) as caught:
-                    do(session.cycle_key)
-                assert isinstance(caught.value, UpdateError)
-                assert isinstance(caught.value, SessionInterrupted)
-            else:
+            try:
                 do(session.cycle_key)
+            except SessionEnded as error:
+                ended = error
+        assert race.happened or before > 1
+        assert race.happened == (ended is not None)
+        if ended:
+            assert isinstance(ended, UpdateError)
+            assert isinstance(ended, SessionInterrupted)
         left = len(list(behind.scan_iter(f"{prefix}:r:*")))
         assert left == (0 if race.happened else 1)
 
@@ -370,6 +375,7 @@ class TestMutating:
 
 
 class TestAnUnchangedSave:
+    @pytest.mark.unix
     def test_sends_no_payload(self, do, configure, server, stored, tmp_path):
         with Wire(server.socket, tmp_path) as wire:
             configure(URL=wire.url, COMPRESSION=None)

@@ -44,6 +44,7 @@ def _table(found: sessions.Statistics) -> list[str]:
         )
         counted += f" (a sample{of_all})"
     limit = in_bytes(server["maxmemory"]) if server["maxmemory"] else "no limit"
+    masters = f", {server['masters']} masters" if server["masters"] > 1 else ""
     rows = [
         ("Sessions", counted),
         ("  logged in", f"{census.logged_in:,}"),
@@ -52,7 +53,7 @@ def _table(found: sessions.Statistics) -> list[str]:
         ("Record size", f"p50 {in_bytes(census.size_at(0.5))}, p95 {in_bytes(census.size_at(0.95))}, "
                         f"max {in_bytes(census.size_at(1.0))}"),
         ("Memory", in_bytes(census.memory)),
-        ("Server", f"{server['server']} {server['version']}"),
+        ("Server", f"{server['server']} {server['version']}{masters}"),
         ("  memory", f"{in_bytes(server['used_memory'])} of {limit}"),
         ("  eviction", server["eviction_policy"]),
     ]  # fmt: skip
