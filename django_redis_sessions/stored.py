@@ -31,7 +31,7 @@ from django_redis_sessions.records import Header
 from django_redis_sessions.store import Store
 
 #: So many rivals in a row are no coincidence: something writes this session in a loop.
-ATTEMPTS = 50
+ATTEMPTS = 100
 # From the third conflict on, rivals get out of each other's way for a random time that grows up to this.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.25
 #: Two random session keys never meet; after so many collisions something else is wrong.

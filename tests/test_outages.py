@@ -116,7 +116,7 @@ class TestAVisitorDuringAnOutage:
         hang(own_server)
         assert browse("read").status_code == 503
         resume(own_server)
-        until(lambda: browse("read").status_code == 200, 5)
+        until(lambda: browse("read").status_code == 200, 20)
         assert browse("read").json() == {"a": "1"}
 
     def test_without_a_cookie_is_served(self, site, browse, outage):
@@ -142,7 +142,7 @@ class TestAVisitorDuringAnOutage:
         hang(own_server)
         assert browse("write", {"a": "2"}).status_code == 200
         resume(own_server)
-        until(lambda: OUTAGE_HEADER not in browse("read"), 5)
+        until(lambda: OUTAGE_HEADER not in browse("read"), 20)
         assert browse("read").json() == {"a": "1"}
 
 
@@ -219,11 +219,11 @@ class TestTheBudget:
         with pytest.raises(SessionStoreUnavailable):
             do(SessionStore("some-session-key").load)
         resume(own_server)
-        # TIMEOUT x (RETRIES + 1), the same again for connecting, and a margin for a busy machine.
-        assert monotonic() - began < 0.2 * 4 + 0.5
+        # TIMEOUT x (RETRIES + 1) and the same again for connecting make 0.8 s; the rest is for a busy machine.
+        assert monotonic() - began < 5
 
     def test_is_spent_once_by_a_request_that_asks_ten_times(self, site, do, own_server):
-        site(TIMEOUT=0.2, RETRIES=0)
+        site(TIMEOUT=1, RETRIES=0)
         hang(own_server)
         session = SessionStore("some-session-key")
         began = monotonic()
@@ -231,7 +231,8 @@ class TestTheBudget:
             with pytest.raises(SessionStoreUnavailable):
                 do(session.load)
         resume(own_server)
-        assert monotonic() - began < 0.2 * 2 + 0.5
+        # Ten times would be ten seconds.
+        assert monotonic() - began < 5
 
     def test_is_not_spent_at_all_after_a_few_failures(self, site, do, own_server):
         site(TIMEOUT=0.2, RETRIES=1)
@@ -240,12 +241,12 @@ class TestTheBudget:
             with pytest.raises(SessionStoreUnavailable):
                 do(SessionStore("some-session-key").load)
         began = monotonic()
-        for _ in range(20):
+        for _ in range(50):
             with pytest.raises(SessionStoreUnavailable, match="is not asked before it does"):
                 do(SessionStore("some-session-key").load)
         resume(own_server)
-        # One of them starts a probe in the background and gives it 50 ms.
-        assert monotonic() - began < 1
+        # Some of them start a probe in the background and give it 50 ms; fifty budgets would be twenty seconds.
+        assert monotonic() - began < 8
 
 
 class TestTheReturnOfTheServer:
@@ -267,8 +268,9 @@ class TestTheReturnOfTheServer:
                 return False
             return True
 
-        until(answers, 5)
-        assert monotonic() - returned < 1
+        until(answers, 10)
+        # A probe every quarter of a second; seen within 0.3 s on an idle machine.
+        assert monotonic() - returned < 5
 
     def test_needs_no_second_request_when_nobody_asked_in_between(self, site, do, own_server, monkeypatch):
         monkeypatch.setattr(breaker, "PROBE_INTERVAL", 0)
@@ -277,7 +279,7 @@ class TestTheReturnOfTheServer:
             with pytest.raises(SessionStoreUnavailable):
                 do(SessionStore("some-session-key").load)
         own_server.start()
-        until(lambda: not _is_probing(), 5)
+        until(lambda: not _is_probing(), 20)
         assert do(SessionStore("some-session-key").load) == {}
 
     def test_with_an_answer_that_refuses_ends_the_outage_too(self, site, do, own_server):
@@ -288,7 +290,7 @@ class TestTheReturnOfTheServer:
         own_server.start()
         with own_server.client() as client:
             client.config_set("requirepass", "changed")
-        until(lambda: "password" in _error_of(do), 5)
+        until(lambda: "password" in _error_of(do), 20)
 
 
 def _is_probing():
@@ -312,7 +314,7 @@ class TestTheLog:
             with pytest.raises(SessionStoreUnavailable):
                 do(SessionStore("some-session-key").load)
         own_server.start()
-        until(lambda: "available again" in caplog.text or _error_of(do) is None, 5)
+        until(lambda: "available again" in caplog.text or _error_of(do) is None, 20)
         lines = [found.getMessage() for found in caplog.records if found.name == "django_redis_sessions"]
         assert [line.split(":")[0] for line in lines] == [
             "Sessions are unavailable",
@@ -349,7 +351,7 @@ class TestAServerThatIsNotReady:
             client.config_set("lua-time-limit", 50)
             script = threading.Thread(target=_run_for_ever, args=(client,))
             script.start()
-            until(lambda: "BUSY" in _plain_error(own_server), 5)
+            until(lambda: "BUSY" in _plain_error(own_server), 20)
             with pytest.raises(SessionStoreUnavailable, match="busy with somebody's script"):
                 do(SessionStore("some-session-key").load)
             with own_server.client() as killer:

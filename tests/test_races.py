@@ -146,7 +146,7 @@ class TestARequestThatFacesManyRivals:
 
         monkeypatch.setattr(operations, "save", always_too_late)
         monkeypatch.setattr(stored_module, "_LONGEST_PAUSE", 0)
-        with pytest.raises(SessionStoreRefused, match="50 times in a row"):
+        with pytest.raises(SessionStoreRefused, match="100 times in a row"):
             do(session.save)
         assert content(key) == {"a": 0}
 

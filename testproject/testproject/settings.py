@@ -8,7 +8,7 @@ Environment variables, all optional:
 ======================== ============================================================================
 TESTPROJECT_ENGINE       session engine, to compare with one of Django's own
 TESTPROJECT_REDIS        URL of the Redis server; ``embedded://`` starts one
-TESTPROJECT_MIDDLEWARE   ``ours`` takes the session middleware of django_redis_sessions
+TESTPROJECT_MIDDLEWARE   ``django`` takes Django's own session middleware
 TESTPROJECT_DB           path of the SQLite file that keeps the users
 TESTPROJECT_DEBUG        ``0`` turns DEBUG off, and with it the serving of static files
 ======================== ============================================================================
@@ -27,11 +27,11 @@ SESSION_REDIS = {
     "PREFIX": "testproject",
 }
 
-# Django's own middleware is enough; ours answers 503 when Redis is away.
-if os.environ.get("TESTPROJECT_MIDDLEWARE") == "ours":
-    SESSION_MIDDLEWARE = "django_redis_sessions.middleware.SessionMiddleware"
-else:
+# Django's own middleware is enough; ours answers 503 when Redis is away, and stays on the event loop.
+if os.environ.get("TESTPROJECT_MIDDLEWARE") == "django":
     SESSION_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
+else:
+    SESSION_MIDDLEWARE = "django_redis_sessions.middleware.SessionMiddleware"
 
 # --- Everything else ------------------------------------------------------------------------------------------------
 
