@@ -11,7 +11,7 @@ import pytest
 import redis
 from hypothesis import settings as hypothesis_settings
 
-from django_redis_sessions import conf
+from django_redis_sessions import conf, operations
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.embedded import find_server
 from django_redis_sessions.executors import arun, run
@@ -115,6 +115,15 @@ def store(configure: Callable[..., Store]) -> Store:
 @pytest.fixture
 def keys(prefix: str) -> Keys:
     return Keys(prefix)
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas that do not come are waited for 50 ms only, however long the time-out is."""
+    replicated = operations.replicated
+    monkeypatch.setattr(
+        operations, "replicated", lambda operation, replicas, patience_ms: replicated(operation, replicas, 50)
+    )
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ class TestTheBlockingClient:
             assert len(client.client_list()) <= 3 + 1
 
     def test_says_so_when_all_its_connections_stay_busy(self, own_server):
-        connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.1, retries=0)
+        connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.4, retries=0)
         client = connections.client()
         taken, _ = client._take()
         with pytest.raises(SessionStoreUnavailable, match="All 1 connections"):
@@ -203,7 +203,7 @@ class TestTheAwaitingClient:
         assert asyncio.run(use()) == [str(n).encode() for n in range(100)]
 
     def test_says_so_when_all_its_connections_stay_busy(self, own_server):
-        connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.1, retries=0)
+        connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.4, retries=0)
 
         async def use():
             client = connections.async_client()
@@ -309,11 +309,11 @@ class TestAServerThatHangs:
         os.kill(own_server.process.pid, signal.SIGCONT)
 
     def test_is_given_up_within_the_budget(self, hanging, execute):
-        with pytest.raises(SessionStoreUnavailable, match=r"did not answer within 0\.1 s"):
-            execute(connected(hanging.url, timeout=0.1), "PING")
+        with pytest.raises(SessionStoreUnavailable, match=r"did not answer within 0\.4 s"):
+            execute(connected(hanging.url, timeout=0.4), "PING")
 
     def test_and_answers_late_answers_nobody_else(self, own_server, execute):
-        connections = connected(own_server.url, timeout=0.1, retries=0)
+        connections = connected(own_server.url, timeout=0.4, retries=0)
         execute(connections, "PING")
         os.kill(own_server.process.pid, signal.SIGSTOP)
         with pytest.raises(SessionStoreUnavailable):

@@ -136,12 +136,12 @@ class TestInterruptedThreads:
 
     def test_that_time_out_never_read_a_late_answer(self, server, keys, stored):
         """The server answers after the caller has given up: the answer must not wait for the next caller."""
-        hasty = Store.of(Settings(url=server.url, timeout=0.005, retries=0)).connections
+        hasty = Store.of(Settings(url=server.url, timeout=0.02, retries=0)).connections
         outcomes = {"answered": 0, "timed out": 0}
         for number in range(200):
             if number % 4 == 0:
                 with pytest.raises(SessionStoreUnavailable):
-                    # Two seconds' worth of blocking for somebody who waits 5 ms.
+                    # Two seconds' worth of blocking for somebody who waits 20 ms.
                     hasty.client().execute(("BLPOP", f"{keys.prefix}:nothing", 2))
                 hasty.client()._route.breaker.answered()
                 outcomes["timed out"] += 1

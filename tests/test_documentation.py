@@ -508,7 +508,9 @@ class TestTheCommandsThatAreSent:
         )
         assert self.by_each(do, sent, table) == documented_commands(1)
 
-    def test_with_replicas_to_wait_for_are_the_documented_ones(self, do, sent, configure, punctual):
+    def test_with_replicas_to_wait_for_are_the_documented_ones(
+        self, do, sent, configure, punctual, little_patience
+    ):
         def of(user, make=SessionStore):
             session = make()
             session["_auth_user_id"] = user
@@ -535,7 +537,7 @@ class TestTheCommandsThatAreSent:
         for label, make, name in table:
             configure(WAIT_REPLICAS=0)
             session = make()
-            configure(WAIT_REPLICAS=1, TIMEOUT=0.2)
+            configure(WAIT_REPLICAS=1, TIMEOUT=5)
             sent.clear()
             try:
                 do(getattr(session, name))

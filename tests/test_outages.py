@@ -41,7 +41,7 @@ def site(own_server, settings):
     ]
 
     def set_up(**given):
-        settings.SESSION_REDIS = {"URL": own_server.url, "PREFIX": "outage", "TIMEOUT": 0.2, **given}
+        settings.SESSION_REDIS = {"URL": own_server.url, "PREFIX": "outage", "TIMEOUT": 0.5, **given}
 
     set_up()
     return set_up
@@ -213,13 +213,13 @@ def curious_middleware(get_response):
 
 class TestTheBudget:
     def test_bounds_one_operation(self, site, do, own_server):
-        site(TIMEOUT=0.2, RETRIES=1)
+        site(TIMEOUT=0.4, RETRIES=1)
         hang(own_server)
         began = monotonic()
         with pytest.raises(SessionStoreUnavailable):
             do(SessionStore("some-session-key").load)
         resume(own_server)
-        # TIMEOUT x (RETRIES + 1) and the same again for connecting make 0.8 s; the rest is for a busy machine.
+        # TIMEOUT x (RETRIES + 1) and the same again for connecting make 1.6 s; the rest is for a busy machine.
         assert monotonic() - began < 5
 
     def test_is_spent_once_by_a_request_that_asks_ten_times(self, site, do, own_server):
@@ -235,7 +235,7 @@ class TestTheBudget:
         assert monotonic() - began < 5
 
     def test_is_not_spent_at_all_after_a_few_failures(self, site, do, own_server):
-        site(TIMEOUT=0.2, RETRIES=1)
+        site(TIMEOUT=0.4, RETRIES=1)
         hang(own_server)
         for _ in range(2):
             with pytest.raises(SessionStoreUnavailable):
@@ -245,7 +245,7 @@ class TestTheBudget:
             with pytest.raises(SessionStoreUnavailable, match="is not asked before it does"):
                 do(SessionStore("some-session-key").load)
         resume(own_server)
-        # Some of them start a probe in the background and give it 50 ms; fifty budgets would be twenty seconds.
+        # Some of them start a probe in the background and give it 50 ms; fifty budgets would be forty seconds.
         assert monotonic() - began < 8
 
 

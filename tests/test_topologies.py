@@ -135,7 +135,9 @@ class TestADeploymentOfSeveralServers:
         session = SessionStore(key)
         do(session.cycle_key)
         do(session.flush)
-        settings.SESSION_REDIS = {**settings.SESSION_REDIS, "WAIT_REPLICAS": 5, "TIMEOUT": 0.5}
+
+    def test_says_so_when_there_are_too_few(self, do, deployment, settings, little_patience):
+        settings.SESSION_REDIS = {**settings.SESSION_REDIS, "WAIT_REPLICAS": 5}
         with pytest.raises(SessionNotReplicated, match="of 5 replicas"):
             stored(do, **LOGIN)
         stored(do, anonymous=1)

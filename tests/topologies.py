@@ -15,6 +15,7 @@ import redis
 from redis.cluster import ClusterNode, RedisCluster
 
 from django_redis_sessions.embedded import find_server
+from django_redis_sessions.errors import SessionStoreError
 from tests.servers import RedisServer, free_port
 
 QUICK = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
@@ -28,7 +29,13 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
         try:
             if condition():
                 return
-        except (redis.RedisError, redis.exceptions.RedisClusterException, OSError, KeyError):
+        except (
+            redis.RedisError,
+            redis.exceptions.RedisClusterException,
+            SessionStoreError,
+            OSError,
+            KeyError,
+        ):
             pass
         if monotonic() > deadline:
             raise RuntimeError("That did not come about.")
