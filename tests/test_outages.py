@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 
-from django_redis_sessions import breaker
+from django_redis_sessions import awaiting, blocking, breaker
 from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.blocking import BlockingClient
@@ -274,6 +274,8 @@ class TestTheReturnOfTheServer:
 
     def test_needs_no_second_request_when_nobody_asked_in_between(self, site, do, own_server, monkeypatch):
         monkeypatch.setattr(breaker, "PROBE_INTERVAL", 0)
+        for module in (blocking, awaiting):
+            monkeypatch.setattr(module, "PROBE_PATIENCE", 10)
         own_server.stop()
         for _ in range(4):
             with pytest.raises(SessionStoreUnavailable):
