@@ -33,7 +33,13 @@ def sessions(draw, user=None):
     if user is None:
         user = draw(users)
     if user is not None and user != "nobody":
-        found |= {USER_ID: user, "_auth_user_backend": f"backend-{user}", "_auth_user_hash": f"hash-{user}"}
+        # The hash changes with the password, beside the other keys of the unit.
+        password = draw(st.integers(0, 2))
+        found |= {
+            USER_ID: user,
+            "_auth_user_backend": f"backend-{user}",
+            "_auth_user_hash": f"hash-{user}-{password}",
+        }
     if draw(st.booleans()):
         found["_session_expiry"] = draw(st.integers(0, 3))
     return found
