@@ -100,7 +100,8 @@ def configure(server: Any, prefix: str, settings: Any) -> Callable[..., Store]:
     """Set ``SESSION_REDIS`` for this test; gives the store that it amounts to."""
 
     def set_up(**given: Any) -> Store:
-        settings.SESSION_REDIS = {"URL": server.url, "OPTIONS": server.options, "PREFIX": prefix, **given}
+        here = {} if "URL" in given else {"URL": server.url, "OPTIONS": server.options}
+        settings.SESSION_REDIS = {**here, "PREFIX": prefix, **given}
         return conf.store()
 
     return set_up

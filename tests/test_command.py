@@ -212,6 +212,7 @@ class TestDjangosHabits:
         assert "[y/N]" in err
         assert "\x1b[" not in err
 
+    @pytest.mark.unix
     def test_a_reader_that_has_seen_enough_is_no_error(self, store):
         program = (
             "import django, sys; from django.conf import settings\n"
