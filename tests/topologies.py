@@ -59,6 +59,8 @@ class Group:
             self.join()
         except BaseException:
             self._stack.close()
+            for server in self.servers:  # also those that were not started any more
+                server.__exit__(None, None, None)
             raise
         return self
 
