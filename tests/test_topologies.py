@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from django_redis_sessions import sessions
+from django_redis_sessions import conf, sessions
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.clusters import key_of, slot_of
 from django_redis_sessions.configuration import target_of
@@ -143,10 +143,58 @@ class TestADeploymentOfSeveralServers:
         stored(do, anonymous=1)
 
     def test_names_itself_in_errors_without_its_password(self, deployment):
-        from django_redis_sessions import conf
-
         assert "127.0.0.1" in conf.store().connections.client().address
         assert "sentinels" not in conf.store().connections.client().address.replace("sentinel", "")
+
+
+class TestAClusterThatIsBeingRebuilt:
+    @pytest.fixture
+    def client(self, cluster, settings, way, runner):
+        """The project's client; ``routing(client)`` knows where it sends what."""
+        settings.SESSION_REDIS = {"URL": cluster.url, "PREFIX": "rebuilt", "TIMEOUT": 2, "WAIT_REPLICAS": 1}
+        connections = conf.store().connections
+        if way == "blocking":
+            return connections.client()
+
+        async def awaited():
+            return connections.async_client()
+
+        return runner.run(awaited())
+
+    def test_is_followed_to_where_a_slot_has_moved(self, do, cluster, client):
+        """WAIT goes along: asked of the node that did not take the write, it would mean nothing."""
+        stored(do, a=1)
+        somebody = ("127.0.0.1", cluster.servers[0].port)
+        client._routing._slots = [somebody] * 16384
+        keys = [stored(do, number=number, **LOGIN) for number in range(10)]
+        assert [do(SessionStore(key).get, "number") for key in keys] == list(range(10))
+
+    def test_is_followed_to_where_a_slot_is_moving(self, do, cluster, client):
+        key = stored(do, a=1)
+        name = conf.store().keys.record(key)
+        slot = slot_of(name)
+        source = cluster.master_of(name)
+        target = next(server for server in cluster.servers[:3] if server is not source)
+        with source.client(decode_responses=True) as old, target.client(decode_responses=True) as new:
+            source_id, target_id = (
+                old.execute_command("CLUSTER", "MYID"),
+                new.execute_command("CLUSTER", "MYID"),
+            )
+            new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+            old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+            try:
+                old.execute_command("MIGRATE", "127.0.0.1", target.port, name, 0, 2000)
+                session = SessionStore(key)
+                assert do(session.load) == {"a": 1}
+                session.update(LOGIN)
+                do(session.save)
+                new.execute_command("ASKING")
+                assert new.execute_command("EXISTS", name) == 1
+            finally:
+                new.execute_command("ASKING")
+                new.execute_command("UNLINK", name)
+                for each in (old, new):
+                    each.execute_command("CLUSTER", "SETSLOT", slot, "STABLE")
 
 
 class Writer:
