@@ -24,7 +24,7 @@ from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 _numbers = count()
 
 # `--hypothesis-profile=long` searches for minutes; here a rule is tried often enough to be seen broken.
-hypothesis_settings.register_profile("quick", max_examples=60, deadline=None)
+hypothesis_settings.register_profile("quick", max_examples=30, deadline=None)
 hypothesis_settings.register_profile("long", max_examples=5000, deadline=None)
 hypothesis_settings.load_profile("quick")
 
