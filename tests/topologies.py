@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -104,6 +105,21 @@ class SentinelService(Group):
         """Whom the first sentinel takes for the primary."""
         with self.sentinels[0].client() as client:
             return self.at(int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "sessions")[1]))
+
+    def is_in_sync(self) -> bool:
+        """Whether every server that lives follows the primary and has what it has."""
+        living = [server for server in self.servers if server.process is not None]
+        with self.client() as client:
+            info = client.info("replication")
+        replicas = [value for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+        return (
+            info["role"] == "master"
+            and len(replicas) == len(living) - 1
+            and all(
+                replica["state"] == "online" and replica["offset"] == info["master_repl_offset"]
+                for replica in replicas
+            )
+        )
 
     def client(self, **options: Any) -> redis.Redis:
         return self.primary().client(**options)
