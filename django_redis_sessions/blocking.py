@@ -1,11 +1,9 @@
 """How does a blocking caller get hold of a connection, and let go of it?
 
-The connections are redis-py's; ours is only who holds one, and when. A connection that an error, a
-time-out or an interruption left in the middle of a reply is closed and never handed on: its next
-reader would receive somebody else's session.
-
-Every command this package sends may be repeated without harm, so a connection that turns out to
-be closed is replaced at once, and ``RETRIES`` more attempts follow a failure.
+A connection that an error, a time-out or an interruption left in the middle of a reply is closed
+and never handed on: its next reader would receive somebody else's session. One that has lain idle
+for long is replaced rather than tried, since a firewall may have forgotten it without a word; so no
+connection has to be asked whether it is alive before each use.
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ from typing import Any
 import redis
 
 from django_redis_sessions import faults
+from django_redis_sessions.attempts import Attempts
+from django_redis_sessions.breaker import PROBE_PATIENCE
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.operations import Command
-from django_redis_sessions.routes import Route
-
-#: How long a caller waits for a probe that may show that the server is back, in seconds.
-PROBE_PATIENCE = 0.05
-
-_LOST = (redis.ConnectionError, redis.TimeoutError)
+from django_redis_sessions.routes import LONGEST_REST, Route
+from django_redis_sessions.wires import Wire
 
 
 class BlockingClient:
@@ -33,7 +29,8 @@ class BlockingClient:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._idle: deque[redis.connection.AbstractConnection] = deque()
+        # The one that was used last is the next to be used, so the first has rested longest.
+        self._idle: deque[Wire] = deque()
         self._made = 0
         self._waiting = 0
         self._changed = threading.Condition()
@@ -62,42 +59,32 @@ class BlockingClient:
         """As ``execute()``, with redis-py's own errors."""
         if self._route.breaker.is_open:
             self._await_recovery()
-        failures = 0
+        attempts: Attempts | None = None
         while True:
-            connection, is_fresh = self._take()
+            wire = self._take()
+            is_fresh = not wire.is_connected
             try:
                 if is_fresh:
-                    connection.connect()
-                reply = _exchange(connection, command)
-            except _LOST as error:
-                self._drop(connection)
-                if faults.is_final(error):
-                    self._route.answered()
-                    raise
-                if isinstance(error, redis.ConnectionError):
+                    wire.connect()
+                reply = wire.exchange(command)
+            except redis.RedisError as error:
+                attempts = attempts or Attempts(self._route.retries)
+                verdict = attempts.judge(error, is_fresh)
+                if verdict.keeps:
+                    self._give_back(wire)
+                else:
+                    self._drop(wire)
+                if verdict.drops_others:
                     self._drop_idle()
-                # A connection that was closed while it lay idle says nothing about the server.
-                if is_fresh or isinstance(error, redis.TimeoutError):
-                    failures += 1
-                    self._route.failed(error)
-                if failures > self._route.retries:
-                    raise
-            except redis.ResponseError as error:
-                self._route.answered()
-                if not faults.is_misleading(error):
-                    self._give_back(connection)
-                    raise
-                self._drop(connection)
-                self._drop_idle()
-                failures += 1
-                if failures > self._route.retries:
+                self._route.learn(verdict, error)
+                if not verdict.again:
                     raise
             except BaseException:
-                self._drop(connection)
+                self._drop(wire)
                 raise
             else:
                 self._route.answered()
-                self._give_back(connection)
+                self._give_back(wire)
                 return reply
 
     def translated(self, error: redis.RedisError) -> SessionStoreError:
@@ -124,27 +111,33 @@ class BlockingClient:
             raise self._route.out_of_order(now - breaker.since)
 
     def _probe(self) -> None:
+        wire = Wire(self._route.new_connection())
         try:
-            connection = self._route.new_connection()
-            try:
-                connection.connect()
-                _exchange(connection, ("PING",))
-            finally:
-                connection.disconnect()
-        except _LOST as error:
-            if not faults.is_final(error):
-                return
+            wire.connect()
+            wire.exchange(("PING",))
+        except redis.RedisError as error:
             # An answer, of a kind: whoever asks next will be told.
-        except redis.RedisError:
-            pass  # an answer as well
-        self._route.answered()
+            if Attempts(0).judge(error, is_fresh=True).is_answer:
+                self._route.answered()
+        else:
+            self._route.answered()
+        finally:
+            wire.close()
 
-    def _take(self) -> tuple[redis.connection.AbstractConnection, bool]:
-        """An idle connection, or a new one that is still to be connected, and whether it is new."""
+    def _take(self) -> Wire:
+        """An idle connection, or a new one that is still to be connected."""
         try:
-            return self._idle.pop(), False
+            wire = self._idle.pop()
         except IndexError:
-            pass
+            return self._made_or_awaited()
+        if monotonic() - wire.idle_since < LONGEST_REST:
+            return wire
+        # Those that were used before it have rested longer.
+        self._drop(wire)
+        self._drop_idle()
+        return self._made_or_awaited()
+
+    def _made_or_awaited(self) -> Wire:
         deadline = monotonic() + self._route.budget
         with self._changed:
             # Counted before looking: who gives back looks at the count after putting back.
@@ -152,26 +145,39 @@ class BlockingClient:
             try:
                 while True:
                     try:
-                        return self._idle.pop(), False
+                        return self._idle.pop()
                     except IndexError:
                         pass
                     if self._made < self._route.limit:
-                        connection = self._route.new_connection()
+                        wire = Wire(self._route.new_connection())
                         self._made += 1
-                        return connection, True
+                        return wire
                     if not self._changed.wait(max(0.0, deadline - monotonic())):
                         raise self._route.all_busy()
             finally:
                 self._waiting -= 1
 
-    def _give_back(self, connection: redis.connection.AbstractConnection) -> None:
-        self._idle.append(connection)
+    def _give_back(self, wire: Wire) -> None:
+        wire.idle_since = monotonic()
+        self._idle.append(wire)
         if self._waiting:
             with self._changed:
                 self._changed.notify()
+        elif len(self._idle) > 1:
+            self._drop_one_that_rests(wire.idle_since)
 
-    def _drop(self, connection: redis.connection.AbstractConnection) -> None:
-        connection.disconnect()
+    def _drop_one_that_rests(self, now: float) -> None:
+        """After a rush its connections go one by one."""
+        try:
+            if now - self._idle[0].idle_since < LONGEST_REST:
+                return
+            wire = self._idle.popleft()
+        except IndexError:
+            return  # other threads have taken them
+        self._drop(wire)
+
+    def _drop(self, wire: Wire) -> None:
+        wire.close()
         with self._changed:
             self._made -= 1
             self._changed.notify()
@@ -179,21 +185,7 @@ class BlockingClient:
     def _drop_idle(self) -> None:
         while True:
             try:
-                connection = self._idle.pop()
+                wire = self._idle.pop()
             except IndexError:
                 return
-            self._drop(connection)
-
-
-def _exchange(connection: redis.connection.AbstractConnection, command: Command | list[Command]) -> Any:
-    if isinstance(command, tuple):
-        connection.send_packed_command(connection.pack_command(*command), check_health=False)
-        return connection.read_response()
-    connection.send_packed_command(connection.pack_commands(command), check_health=False)
-    replies: list[Any] = []
-    for _ in command:
-        try:
-            replies.append(connection.read_response())
-        except redis.ResponseError as error:
-            replies.append(error)
-    return replies
+            self._drop(wire)

@@ -12,6 +12,8 @@ import threading
 THRESHOLD = 3
 #: Seconds between two probes.
 PROBE_INTERVAL = 0.25
+#: How long a caller waits for a probe that may show that the server is back, in seconds.
+PROBE_PATIENCE = 0.05
 
 
 class Breaker:

@@ -80,6 +80,11 @@ class Lifetimes:
         """Whether a session has reached its absolute limit, however active it is."""
         return self.absolute_ttl is not None and now >= created + self.absolute_ttl
 
+    @property
+    def are_extended_on_read(self) -> bool:
+        """Whether reading a session may ever extend its life."""
+        return self.rolling is not None or self.probation_ttl is not None
+
     def extends_on_read(
         self, *, touched: int, given: int, possible: int, now: int, is_anonymous: bool
     ) -> bool:

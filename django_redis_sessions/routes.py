@@ -22,6 +22,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 
 from django_redis_sessions import embedded
+from django_redis_sessions.attempts import Verdict
 from django_redis_sessions.breaker import Breaker
 from django_redis_sessions.configuration import SETTING, Settings, Target, target_of
 from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured, SessionStoreUnavailable
@@ -31,6 +32,8 @@ _log = logging.getLogger("django_redis_sessions")
 
 #: Connections one client may hold; callers beyond it wait for one to come back.
 MAX_CONNECTIONS = 100
+#: A connection that was idle for so many seconds is replaced: firewalls forget them, some after minutes.
+LONGEST_REST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,11 @@ class Route:
             address=self.address,
         )
 
-    def failed(self, error: redis.RedisError) -> None:
-        """Count an attempt that failed; one line in the log for each outage."""
-        if self.breaker.failed(monotonic()):
+    def learn(self, verdict: Verdict, error: redis.RedisError) -> None:
+        """Remember what a failed attempt says about the server; one line in the log for each outage."""
+        if verdict.is_answer:
+            self.answered()
+        elif verdict.is_failure and self.breaker.failed(monotonic()):
             _log.error(
                 "Sessions are unavailable: %s Others fail at once until it answers.", self.translated(error)
             )

@@ -136,7 +136,8 @@ class StoredSession(ABC):
             self._session_key, baseline, data = None, None, {}
         if not hasattr(self, "_session_cache"):
             self._baseline = baseline
-            if baseline is not None and baseline.header is not None:
+            may_extend = self._store.lifetimes.are_extended_on_read
+            if may_extend and baseline is not None and baseline.header is not None:
                 yield from self._extending(baseline, baseline.header, data)
         return data
 

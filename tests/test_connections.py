@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 
+from django_redis_sessions import pipes
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.errors import (
     SessionStoreError,
@@ -94,7 +95,7 @@ class TestTheBlockingClient:
     def test_says_so_when_all_its_connections_stay_busy(self, own_server):
         connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.4, retries=0)
         client = connections.client()
-        taken, _ = client._take()
+        taken = client._take()
         with pytest.raises(SessionStoreUnavailable, match="All 1 connections"):
             client.execute(("PING",))
         client._drop(taken)
@@ -202,7 +203,8 @@ class TestTheAwaitingClient:
 
         assert asyncio.run(use()) == [str(n).encode() for n in range(100)]
 
-    def test_says_so_when_all_its_connections_stay_busy(self, own_server):
+    def test_says_so_when_all_its_connections_stay_busy(self, own_server, monkeypatch):
+        monkeypatch.setattr(pipes, "PIPELINE", 1)
         connections = connected(own_server.url, options={"max_connections": 1}, timeout=0.4, retries=0)
 
         async def use():

@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 
+from django_redis_sessions import wires
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.errors import SessionStoreUnavailable
 from django_redis_sessions.executors import arun, run
@@ -99,19 +100,16 @@ class TestInterruptedThreads:
 
     def test_never_cross_wires(self, stored, keys, monkeypatch):
         """Every tenth reply is interrupted after it was asked for and before it was read."""
-        from django_redis_sessions import blocking
-
-        exchange = blocking._exchange
+        reply = wires.Wire._reply
         generator = random.Random(20261123)
         interruption = self.Interruption
 
-        def unreliable(connection, command):
+        def unreliable(wire):
             if generator.random() < 0.1:
-                connection.send_packed_command(connection.pack_command(*command), check_health=False)
                 raise interruption
-            return exchange(connection, command)
+            return reply(wire)
 
-        monkeypatch.setattr(blocking, "_exchange", unreliable)
+        monkeypatch.setattr(wires.Wire, "_reply", unreliable)
         wrong, interrupted = [], []
 
         def work(own):
