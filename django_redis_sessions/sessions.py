@@ -40,7 +40,7 @@ class Statistics:
 def statistics(sample: int | None = None, progress: Callable[[Progress], object] = bool) -> Statistics:
     """Figures about all sessions, or about some ``sample`` of them.
 
-    Two round trips for every 500 keys in the database, none of them long for the server. Raises
+    One round trip for every 500 keys in the database, none of them long for the server. Raises
     ``SessionStoreError``. ``progress`` is called after each page.
     """
     survey = _Survey(sample, progress)
@@ -69,13 +69,13 @@ def purge(
     """End every session that meets all given conditions (all sessions, if none is given); their number.
 
     ``user`` is a user's primary key, durations are in seconds: ``older_than`` since the sign-in,
-    ``idle`` since its life was last extended. Three round trips for every 500 keys in the database. May be
+    ``idle`` since its life was last extended. One round trip for every 500 keys in the database. May be
     stopped and repeated at any time. ``progress`` is called after each page.
     """
     wanted = _wanted(anonymous, user, older_than, idle)
     ended = 0
     for node in conf.store().connections.client().nodes():
-        ended += run(node, operations.purge(conf.store().keys, wanted, dry_run=dry_run, progress=progress))
+        ended += run(node, _purging(wanted, dry_run, progress))
     return ended
 
 
@@ -92,9 +92,7 @@ async def apurge(
     wanted = _wanted(anonymous, user, older_than, idle)
     ended = 0
     for node in await conf.store().connections.async_client().nodes():
-        ended += await arun(
-            node, operations.purge(conf.store().keys, wanted, dry_run=dry_run, progress=progress)
-        )
+        ended += await arun(node, _purging(wanted, dry_run, progress))
     return ended
 
 
@@ -135,9 +133,18 @@ class _Survey:
         )
 
 
+def _purging(
+    wanted: Callable[[bytes], bool], dry_run: bool, progress: Callable[[Progress], object]
+) -> Operation[int]:
+    store = conf.store()
+    return operations.purge(
+        store.keys, wanted, dry_run=dry_run, one_by_one=store.connections.is_cluster, progress=progress
+    )
+
+
 def _wanted(
     anonymous: bool, user: object, older_than: float | None, idle: float | None
-) -> Callable[[census.Sighting], bool]:
+) -> Callable[[bytes], bool]:
     return census.matching(
         now=time(),
         anonymous=anonymous,

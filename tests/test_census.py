@@ -1,20 +1,28 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_redis_sessions.census import LIFE_BOUNDS, LIFE_LABELS, Census, Sighting, matching, server_facts
-from django_redis_sessions.records import Header
+from django_redis_sessions.census import LIFE_BOUNDS, LIFE_LABELS, Census, everything, matching, server_facts
+from django_redis_sessions.records import Codec, Header
 
 
-def seen(header=None, ttl=60, size=100, memory=200):
-    return Sighting(b"p:r:x", header, ttl, size, memory)
+def record(**header):
+    return Codec().seal(b"{}", Header(**header))
+
+
+def census_of(sizes, memory=lambda size: None):
+    """A census of one session for each size, and what the server says that it takes."""
+    census = Census()
+    census.count([b""] * len(sizes), [60] * len(sizes))
+    for size in sizes:
+        census.weigh(size, memory(size))
+    return census
 
 
 class TestACensus:
     @given(sizes=st.lists(st.integers(1, 5000), min_size=1), share=st.floats(0.01, 1))
     def test_gives_the_size_that_a_share_of_sessions_does_not_exceed(self, sizes, share):
-        census = Census()
-        for size in sizes:
-            census.add(seen(size=size))
+        census = census_of(sizes)
         limit = census.size_at(share)
         assert limit in sizes
         assert sum(size <= limit for size in sizes) >= share * len(sizes)
@@ -27,31 +35,55 @@ class TestACensus:
 
     def test_puts_lives_between_their_bounds(self):
         census = Census()
-        for ttl in (0, 3600, 3601, 86400, 86401, 1_209_600, 10**9):
-            census.add(seen(ttl=ttl))
+        census.count([b""] * 7, [0, 3600, 3601, 86400, 86401, 1_209_600, 10**9])
         assert census.lives == [2, 2, 1, 1, 0, 1]
         assert len(LIFE_LABELS) == len(LIFE_BOUNDS) + 1
 
     def test_counts_immortal_sessions_apart(self):
         census = Census()
-        census.add(seen(ttl=-1))
+        census.count([b""], [-1])
         assert (census.without_ttl, sum(census.lives)) == (1, 0)
+
+    def test_tells_the_signed_in_from_the_anonymous_and_the_unreadable(self):
+        census = Census()
+        census.count([b"", b"marker", None, b""], [60] * 4)
+        assert (census.sessions, census.anonymous, census.logged_in, census.unreadable) == (4, 2, 1, 1)
+
+
+class TestTheMemoryOfSessions:
+    @given(sizes=st.lists(st.integers(1, 5000), min_size=1))
+    def test_is_exact_when_each_was_measured(self, sizes):
+        census = census_of(sizes, memory=lambda size: size * 5 // 4 + 90)
+        assert census.memory == sum(size * 5 // 4 + 90 for size in sizes)
+
+    @given(sizes=st.lists(st.integers(1, 5000), min_size=1))
+    def test_follows_from_a_single_one_where_all_take_the_same_beyond_their_size(self, sizes):
+        census = census_of(sizes[1:])
+        census.count([b""], [60])
+        census.weigh(sizes[0], sizes[0] + 90)
+        assert census.measured == 1
+        assert census.memory == sum(size + 90 for size in sizes)
+
+    def test_is_nothing_where_the_server_does_not_say(self):
+        assert census_of([100, 200]).memory == 0
 
 
 class TestASessionsIdleTime:
-    def test_starts_over_when_its_life_is_extended(self):
-        assert seen(Header(created=1000, touched=4000, ttl=600)).idle(now=4500) == 500
-        assert seen(Header(created=1000, touched=4500, ttl=600)).idle(now=4500) == 0
-
-    def test_of_an_unreadable_record_is_unknown_and_counts_as_zero(self):
-        assert seen(None).idle(now=5000) == 0
-        assert seen(None).age(now=5000) == 0
+    @pytest.mark.parametrize(("touched", "idle"), [(4000, 500), (4500, 0), (9999, 0)])
+    def test_starts_over_when_its_life_is_extended(self, touched, idle):
+        start = record(created=1000, touched=touched, ttl=600)
+        assert matching(now=4500, idle=idle)(start)
+        assert not matching(now=4500, idle=idle + 1)(start)
 
 
 class TestConditions:
     def test_spare_what_cannot_be_read(self):
-        assert not matching(now=9e9, older_than=1)(seen(None))
-        assert matching(now=9e9)(seen(None))
+        for condition in ({"anonymous": True}, {"older_than": 0}, {"idle": 0}, {"user": b"marker"}):
+            assert not matching(now=9e9, **condition)(b"no record")
+
+    def test_that_are_none_are_met_by_everything(self):
+        assert matching(now=9e9) is everything
+        assert everything(b"no record")
 
 
 class TestTheFactsAboutAServer:

@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_redis_sessions import operations, sessions
+from django_redis_sessions import census, operations, sessions
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.management.arguments import duration
 from django_redis_sessions.management.output import in_bytes
@@ -66,6 +66,14 @@ class TestStats:
             SessionStore().save()
         out, _ = call("stats", "--sample", "2")
         assert "(a sample of " in out
+
+    def test_says_what_its_figure_of_memory_rests_on(self, monkeypatch):
+        assert re.search(r"Memory +[0-9.]+ k?B\n", call("stats")[0])
+        assert json.loads(call("stats", "--json")[0])["memory_measured"] == 6
+        monkeypatch.setattr(operations, "MEASURED_AT_LEAST", 0)
+        assert re.search(r"Memory .+ \(estimated from [1-5] sessions\)\n", call("stats")[0])
+        monkeypatch.setattr(census.Census, "measured", property(lambda _: 0, lambda *_: None), raising=False)
+        assert "Memory         0 B (the server does not say)\n" in call("stats")[0]
 
     def test_draws_a_bar_on_a_terminal_alone(self):
         assert "100%" in call("stats", stderr=Terminal())[1]

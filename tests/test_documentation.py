@@ -330,6 +330,16 @@ class TestWhatIsInRedis:
         }
         assert documented == found
 
+    def test_gives_the_numbers_of_a_walk(self):
+        assert f"with `SCAN`, {operations.PAGE} at a time" in page("redis.md")
+        assert f"which fetches {operations.GLIMPSE:,} bytes at most" in page("redis.md")
+        measured = (
+            f"{operations.MEASURED_AT_LEAST:,} sessions and one in {operations.MEASURED_EVERY} of the others"
+        )
+        assert measured in page("redis.md")
+        assert measured.replace("one", "for one") in page("command.md")
+        assert f"`UNLINK` for {operations.BUNDLE} keys at a time" in page("redis.md")
+
     def test_gives_a_way_from_the_cookie_to_the_key(self):
         text = section(page("redis.md"), "## From a cookie to its Redis key")
         assert keys.digest("abcdefghijklmnopqrstuvwxyz012345") in text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from django_redis_sessions import records
 from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST
 from django_redis_sessions.errors import CorruptRecord
-from django_redis_sessions.records import Codec, Header, header_of, revision_of, tag
+from django_redis_sessions.records import Codec, Header, header_of, owner_of, revision_of, tag
 
 LOGIN = (
     b'{"_auth_user_id":"4211","_auth_user_backend":"django.contrib.auth.backends.ModelBackend",'
@@ -165,6 +165,17 @@ class TestBytesThatAreNoRecord:
 
 
 class TestTheHeader:
+    @given(
+        record=st.binary(max_size=80)
+        | st.binary(min_size=12, max_size=80).map(lambda tail: sealed()[:5] + tail)
+    )
+    def test_names_the_owner_where_it_can_be_read_and_nobody_elsewhere(self, record):
+        try:
+            owner = header_of(record).user
+        except CorruptRecord:
+            owner = None
+        assert owner_of(record) == owner
+
     def test_holds_times_until_2106_and_lives_of_136_years(self):
         header = Header(created=2**32 - 1, touched=2**32 - 1, ttl=2**32 - 1)
         assert header_of(sealed(header=header)).expires == 2 * (2**32 - 1)

@@ -8,12 +8,13 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from django_redis_sessions import sessions
+from django_redis_sessions.census import Census
 from django_redis_sessions.management.arguments import positive
 from django_redis_sessions.management.output import in_bytes, progress_bar, write_json
 
 NAME = "stats"
 HELP = "Count the stored sessions: whose, how large, how long they still live."
-EPILOG = "Reads two round trips for every 500 keys of the database and changes nothing."
+EPILOG = "Takes one round trip for every 500 keys of the database and changes nothing."
 
 _BAR_WIDTH = 30
 
@@ -52,13 +53,22 @@ def _table(found: sessions.Statistics) -> list[str]:
         *([("  unreadable", f"{census.unreadable:,}")] if census.unreadable else []),
         ("Record size", f"p50 {in_bytes(census.size_at(0.5))}, p95 {in_bytes(census.size_at(0.95))}, "
                         f"max {in_bytes(census.size_at(1.0))}"),
-        ("Memory", in_bytes(census.memory)),
+        ("Memory", f"{in_bytes(census.memory)}{_basis(census)}"),
         ("Server", f"{server['server']} {server['version']}{masters}"),
         ("  memory", f"{in_bytes(server['used_memory'])} of {limit}"),
         ("  eviction", server["eviction_policy"]),
     ]  # fmt: skip
     lines = [f"{name:<15}{value}" for name, value in rows]
     return [*lines, "", "Time to live", *_histogram(found.census.summary()["time_to_live"], census.sessions)]
+
+
+def _basis(census: Census) -> str:
+    """What the figure of memory rests on, unless each session was measured."""
+    if census.measured == census.sessions:
+        return ""
+    return (
+        f" (estimated from {census.measured:,} sessions)" if census.measured else " (the server does not say)"
+    )
 
 
 def _histogram(lives: dict[str, int], total: int) -> list[str]:
