@@ -16,12 +16,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test lint types docs matrix clean FORCE
+.PHONY: help demo test bench lint types docs matrix clean FORCE
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    run the example site; PORT=8000"
 	@echo "make test    run the tests; ARGS='-k name' goes to pytest"
+	@echo "make bench   compare the speed with what else there is, in four minutes; ARGS='--quick' tries it"
 	@echo "make lint    check formatting, rules and the directions of imports"
 	@echo "make types   mypy --strict on the package"
 	@echo "make docs    build the documentation into docs/_build/html"
@@ -36,6 +37,9 @@ demo: $(VENV)/.has-demo
 test: $(VENV)/.has-test
 	@exec $(BIN)/python -X dev -m pytest $(ARGS)
 
+bench: $(VENV)/.has-bench
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
 lint types docs: $(VENV)/.has-tox
 	@exec $(BIN)/tox run -e $@
 
@@ -48,7 +52,7 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # An extra is installed again only when pyproject.toml changed.
-$(VENV)/.has-demo $(VENV)/.has-test: $(VENV)/.has-%: pyproject.toml $(VENV)/.python
+$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-bench: $(VENV)/.has-%: pyproject.toml $(VENV)/.python
 	@echo "Installing what \`make $*\` needs into $(VENV) ..."
 	@$(PIP) --editable '.[$*]'
 	@touch $@
