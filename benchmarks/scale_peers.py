@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from django_redis_sessions.keys import Keys
-from django_redis_sessions.operations import GLIMPSE, PAGE
+from django_redis_sessions.walks import GLIMPSE, PAGE
 
 #: redis-cli's --pipe gets slower with the square of the replies that it is behind with: a million
 #: sessions took it minutes in one piece and seconds in portions of so many commands.

@@ -1,6 +1,6 @@
 """What can ``manage.py check`` say about the configuration without asking Redis?
 
-``problems()`` of ``configuration`` are errors here; the running code raises the same ones.
+``conf.problems()`` are errors here; the running code raises the same ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from django_redis_sessions import conf, sessions
-from django_redis_sessions.configuration import SETTING, problems
+from django_redis_sessions.configuration import SETTING
 from django_redis_sessions.errors import SessionStoreError
 
 TAG = "sessions"
@@ -18,17 +18,17 @@ TAG = "sessions"
 
 @register(TAG)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Every problem with ``SESSION_REDIS``."""
+    """Every problem with ``SESSION_REDIS`` and the files that it names."""
     return [
         Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
-        for problem in problems(conf.given())
+        for problem in conf.problems()
     ]
 
 
 @register(TAG, deploy=True)
 def check_eviction(**_: Any) -> list[CheckMessage]:
     """A server that may evict any key ends sessions that are in use. Asks the server, one round trip."""
-    if problems(conf.given()):
+    if conf.problems():
         return []
     try:
         policies = {facts.get("maxmemory_policy", "") for facts in sessions.server_facts()}
@@ -55,7 +55,7 @@ def check_eviction(**_: Any) -> list[CheckMessage]:
 def check_embedded_server(**_: Any) -> list[CheckMessage]:
     """The embedded server belongs to one machine and to development."""
     given = conf.given()
-    if conf.is_debug() or problems(given) or not given.get("URL", "").startswith("embedded:"):
+    if conf.is_debug() or conf.problems() or not given.get("URL", "").startswith("embedded:"):
         return []
     return [
         Warning(

@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from django_redis_sessions.configuration import SETTING, problems, settings_from
+from django_redis_sessions import configuration, dictionary_files
+from django_redis_sessions.configuration import SETTING, Problem, settings_from
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.store import Store
 
@@ -23,6 +24,12 @@ _store: Store | None = None
 def given() -> Any:
     """The value of ``SESSION_REDIS`` as the project wrote it; ``{}`` when it wrote none."""
     return getattr(settings, SETTING, {})
+
+
+def problems() -> list[Problem]:
+    """All that is wrong with ``SESSION_REDIS`` and with the files that it names; no round trip."""
+    found = configuration.problems(given())
+    return found or dictionary_files.problems(settings_from(given()).compression, _base())
 
 
 def is_debug() -> bool:
@@ -82,7 +89,7 @@ def hold_embedded_server() -> None:
     The reloader's outer process lives on while the inner one, which serves, is replaced: without
     it the server would end with every change to the code, and everybody's session with it.
     """
-    if not problems(given()) and given().get("URL", "").startswith("embedded:"):
+    if not problems() and given().get("URL", "").startswith("embedded:"):
         try:
             store().connections.client().execute(("PING",))
         except SessionStoreError:
@@ -93,14 +100,18 @@ def _read() -> Store:
     global _store
     with _lock:
         if _store is None:
-            _store = Store.of(settings_from(given()), project=_project())
+            _store = Store.of(settings_from(given()), project=_project(), directory=_base())
         return _store
 
 
 def _project() -> str:
     """The settings module with its place: the same for all processes of one project on this machine."""
-    base = getattr(settings, "BASE_DIR", None) or os.getcwd()
-    return f"{getattr(settings, 'SETTINGS_MODULE', '')}@{os.path.abspath(base)}"
+    return f"{getattr(settings, 'SETTINGS_MODULE', '')}@{_base()}"
+
+
+def _base() -> str:
+    """Where the project is: ``BASE_DIR``, as ``startproject`` writes it, else the working directory."""
+    return os.path.abspath(getattr(settings, "BASE_DIR", None) or os.getcwd())
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -7,10 +7,11 @@ Plain values in, plain values out: no Django here. ``conf`` reads the setting, `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
+from os import PathLike, fspath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -51,7 +52,8 @@ class Settings:
     conflict: str = "merge"
     interrupted: str = "raise"
     keys: str = "hashed"
-    compression: str | None = "dictionary"
+    #: One of ``COMPRESSIONS``, or several of them and of dictionary files' paths, the first for new records.
+    compression: str | tuple[str | None, ...] | None = "dictionary"
     timeout: float = 1.0
     retries: int = 1
     wait_replicas: int = 0
@@ -78,11 +80,15 @@ def problems(given: object) -> list[Problem]:
 
 def settings_from(given: object) -> Settings:
     """The settings a value of ``SESSION_REDIS`` stands for; ``SessionStoreMisconfigured`` names all problems."""
-    found = problems(given)
-    if found:
-        raise SessionStoreMisconfigured(" ".join(_sentence(problem) for problem in found))
+    refuse(problems(given))
     assert isinstance(given, Mapping)
     return Settings(**{name.lower(): _RULES[name].read(value) for name, value in given.items()})
+
+
+def refuse(found: Sequence[Problem]) -> None:
+    """``SessionStoreMisconfigured`` in the words of these problems, if there are any."""
+    if found:
+        raise SessionStoreMisconfigured(" ".join(_sentence(problem) for problem in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,31 @@ def _wrong_prefix(value: object) -> str | None:
     return None
 
 
+def _wrong_compression(value: object) -> str | None:
+    if isinstance(value, (list, tuple)):
+        if not value:
+            return "is an empty list"
+        return next(filter(None, map(_wrong_way, value)), None)
+    return _wrong_way(value)
+
+
+def _wrong_way(value: object) -> str | None:
+    # A word with a dot or a slash cannot be a misspelt one.
+    if isinstance(value, PathLike) or (isinstance(value, str) and any(mark in value for mark in "./\\")):
+        return None
+    wrong = _one_of(*COMPRESSIONS)(value)
+    return wrong and f"{wrong}, or the path of a dictionary file"
+
+
+def _compression(value: Any) -> str | tuple[str | None, ...] | None:
+    """A word as it is, and several ways, or the path of a file, as a tuple."""
+    if isinstance(value, (list, tuple)):
+        return tuple(each if each is None else fspath(each) for each in value)
+    if value in COMPRESSIONS:
+        return value  # type: ignore[no-any-return]  # `in` narrows nothing
+    return (fspath(value),)
+
+
 def _wrong_count(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10:
         return f"is {value!r}, but must be a whole number from 0 to 10"
@@ -298,7 +329,9 @@ _RULES: dict[str, _Rule] = {
     "CONFLICT": _Rule(_one_of(*CONFLICTS)),
     "INTERRUPTED": _Rule(_one_of(*INTERRUPTIONS)),
     "KEYS": _Rule(_one_of(*keys.SCHEMES)),
-    "COMPRESSION": _Rule(_one_of(*COMPRESSIONS)),
+    "COMPRESSION": _Rule(
+        _wrong_compression, "A path has a dot or a slash in it, or is a pathlib.Path.", _compression
+    ),
     "TIMEOUT": _Rule(_wrong_duration, "Use seconds or a timedelta.", _seconds),
     "RETRIES": _Rule(_wrong_count),
     "WAIT_REPLICAS": _Rule(_wrong_count),

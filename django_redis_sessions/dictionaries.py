@@ -3,12 +3,36 @@
 A preset dictionary is text that both sides know, so that a short session need not carry it.
 Frozen and numbered: a record names its dictionary by number for as long as it lives, so a
 published entry is never edited; a better one gets the next number (tests pin each by digest).
-Numbers from 128 are left to dictionaries that a project trains on its own sessions.
+Numbers from 128 are left to dictionaries that a project trains on its own sessions. Such a one is
+a file of the project, that says of itself what it is, ``>`` big-endian::
+
+    0   magic       89 52 53 44 0D 0A 00 01; the last byte is the version of this format
+    8   number      128 to 255
+    9   checksum    CRC-32 of the text, begun with the number: finds accidents, stops nobody
+    13  text        what records may refer to, 16 KiB at most
+
+The magic has a byte that is no text and both kinds of line ends, so no tool takes the file for
+text, and one that does it all the same damages it visibly.
 
 Deflate reaches nearer text with fewer bits, so what nearly every session holds stands last.
 """
 
 from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from django_redis_sessions.errors import SessionStoreMisconfigured
+
+#: The numbers that a project's own dictionaries may have.
+SMALLEST_NUMBER, LARGEST_NUMBER = 128, 255
+#: More bytes than these are refused: together with a session they would not fit into deflate's window.
+LARGEST_TEXT = 16 * 1024
+
+_MAGIC = b"\x89RSD\r\n\0\1"
+_FILE_HEADER = struct.Struct(">8sBI")
 
 _FIRST = (
     # Rare things first: words of shops, wizards and single sign-on.
@@ -51,3 +75,50 @@ DICTIONARIES: dict[int, bytes] = {1: _FIRST}
 
 #: The dictionary that new records are compressed with.
 NEWEST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """A project's own dictionary; its ``checksum`` tells it from others of its number."""
+
+    number: int
+    text: bytes
+    checksum: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_NUMBER <= self.number <= LARGEST_NUMBER:
+            raise ValueError(f"its number is {self.number}, but must be {_NUMBERS}")
+        if not 0 < len(self.text) <= LARGEST_TEXT:
+            raise ValueError(f"it holds {len(self.text)} bytes, but must hold 1 to {LARGEST_TEXT}")
+        object.__setattr__(self, "checksum", zlib.crc32(self.text, self.number))
+
+    def dumped(self) -> bytes:
+        """The bytes of its file."""
+        return _FILE_HEADER.pack(_MAGIC, self.number, self.checksum) + self.text
+
+
+_NUMBERS = f"from {SMALLEST_NUMBER} to {LARGEST_NUMBER}"
+
+
+def parsed(content: bytes) -> Dictionary:
+    """The dictionary in the bytes of its file; ``ValueError`` finishes a sentence about what they are instead."""
+    if len(content) < _FILE_HEADER.size or content[: len(_MAGIC) - 1] != _MAGIC[:-1]:
+        raise ValueError("it is no dictionary file")
+    magic, number, checksum = _FILE_HEADER.unpack_from(content)
+    if magic != _MAGIC:
+        raise ValueError("it is in a newer format than this version knows")
+    dictionary = Dictionary(number, content[_FILE_HEADER.size :])
+    if dictionary.checksum != checksum:
+        raise ValueError("it is damaged: its checksum does not fit")
+    return dictionary
+
+
+def number_after(taken: Collection[int]) -> int:
+    """The number for a project's next dictionary; ``SessionStoreMisconfigured`` when all have been used."""
+    number = max(taken, default=SMALLEST_NUMBER - 1) + 1
+    if number > LARGEST_NUMBER:
+        raise SessionStoreMisconfigured(
+            f"The project names a dictionary number {LARGEST_NUMBER}, after which there is none. "
+            f"Choose one that no stored record needs any more."
+        )
+    return number

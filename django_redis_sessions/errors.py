@@ -11,6 +11,7 @@
     ├── SessionEnded               the session was deleted meanwhile, by a logout for example
     ├── SessionConflict            somebody else has saved the session meanwhile
     ├── SessionKeyTaken            a session with this key exists already
+    ├── TooFewSessions             too little is stored to train a dictionary on (never reaches a view)
     └── CorruptRecord              stored bytes that cannot be a session (never reaches a view)
 
 Under Django, ``SessionEnded`` and ``SessionConflict`` are also an ``UpdateError`` and a
@@ -80,6 +81,13 @@ class SessionKeyTaken(SessionStoreError):
 
     def __init__(self) -> None:
         super().__init__("A session with this key exists already.")
+
+
+class TooFewSessions(SessionStoreError):
+    """No dictionary was trained: too few sessions are stored, or their visitors have too little in common."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"No dictionary was trained: {reason}.")
 
 
 class CorruptRecord(SessionStoreError):

@@ -6,7 +6,7 @@ big-endian, times in whole seconds since 1970::
     0   version       1; any other first byte is not ours
     1   serializer    0 = Django's JSON, else a tag of the serializer's dotted path
     2   compression   0 = none, 1 = raw deflate
-    3   dictionary    number of the preset dictionary, 0 = none
+    3   dictionary    number of the preset dictionary, 0 = none; from 128 on a project's own
     4   protection    0 = none; other numbers are kept for signed and encrypted bodies
     5   revision      6 random bytes, new with every write: who holds them knows the exact content
     11  created       when this sign-in (or, for anonymous sessions, this session) began
@@ -16,6 +16,11 @@ big-endian, times in whole seconds since 1970::
     24  checksum      CRC-32 of everything but itself and the life: finds accidents, stops nobody
     28  user marker   digest of the user's id (``keys.user_marker``)
     ..  body          what the serializer made, compressed if that is shorter
+
+Two files may bear one number and hold different text, and inflating with the wrong one can give
+wrong bytes without an error. So where the dictionary is a project's own, the checksum is continued
+from that dictionary's (``zlib.crc32(content, checksum of the dictionary)``): a record opens with
+the very text that it was written with or not at all, and is not a byte longer for it.
 
 ``touched`` and ``ttl`` are the record's *life*: a touch overwrites these eight bytes in place and
 leaves content, revision and checksum as they are.
@@ -30,9 +35,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST
+from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST, SMALLEST_NUMBER, Dictionary
 from django_redis_sessions.errors import CorruptRecord
 
 VERSION = 1
@@ -59,8 +64,6 @@ _UNPROTECTED = 0
 _NEW_REVISION = b"\0" * REVISION_LENGTH
 # Shorter than this, a body cannot get shorter.
 _SHORTEST_TO_COMPRESS = 16
-# What a window of 8 kB sees whole; beyond it the larger window pays for its slower start.
-_SMALL = 8192 - 2906
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +146,31 @@ def revision_of(record: bytes) -> bytes:
 class Codec:
     """Seals payloads into records and opens them again.
 
-    ``compression`` is ``"dictionary"``, ``"zlib"`` or None and only concerns new records.
+    ``compression`` is ``"dictionary"``, ``"zlib"``, a dictionary of the project's or None, and only
+    concerns new records. Records that need one of the ``dictionaries`` open as well.
     """
 
-    compression: str | None = "dictionary"
+    compression: str | Dictionary | None = "dictionary"
+    dictionaries: tuple[Dictionary, ...] = ()
+
+    # {number: (text, what the checksum begins with)} of all that records may need.
+    _known: dict[int, tuple[bytes, int]] = field(init=False, repr=False, compare=False)
+    _written: _Writing | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        own = self.dictionaries
+        written = None
+        if isinstance(self.compression, Dictionary):
+            own = (*own, self.compression)
+            written = _Writing.of(self.compression)
+        elif self.compression is not None:
+            written = _BUILT_IN[self.compression]
+        object.__setattr__(self, "_written", written)
+        object.__setattr__(self, "_known", _KNOWN | {each.number: (each.text, each.checksum) for each in own})
 
     def seal(self, payload: bytes, header: Header) -> bytes:
         """The record of ``payload``, under a revision of its own."""
-        body, compression, dictionary = self._compressed(payload)
+        body, compression, dictionary, start = self._compressed(payload)
         revision = os.urandom(REVISION_LENGTH)
         content = _CONTENT.pack(
             VERSION,
@@ -163,52 +183,84 @@ class Codec:
             len(header.user),
         )
         rest = header.user + body
-        checksum = zlib.crc32(rest, zlib.crc32(content))
+        checksum = zlib.crc32(rest, zlib.crc32(content, start))
         return content + life(header.touched, header.ttl) + _CHECKSUM.pack(checksum) + rest
 
     def open(self, record: bytes) -> tuple[Header, bytes]:
         """The header and the payload of a stored record; ``CorruptRecord`` for anything else."""
         header = header_of(record)
+        try:
+            text, start = self._known[header.dictionary]
+        except KeyError:
+            raise CorruptRecord(
+                f"it needs a preset dictionary this process does not have, number {header.dictionary}"
+            ) from None
         (checksum,) = _CHECKSUM.unpack_from(record, _CHECKSUM_OFFSET)
-        if zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET])) != checksum:
-            raise CorruptRecord("it is cut off or damaged")
+        if zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET], start)) != checksum:
+            raise CorruptRecord(
+                "it is cut off or damaged"
+                if header.dictionary < SMALLEST_NUMBER
+                else f"it is damaged, or needs another preset dictionary with number {header.dictionary}"
+            )
         body = record[_HEADER_LENGTH + len(header.user) :]
         if header.compression == _STORED:
             return header, body
         if header.compression != _DEFLATED:
             raise CorruptRecord("it is compressed in a way this version does not know")
-        return header, _inflated(body, header.dictionary)
+        return header, _inflated(body, text)
 
-    def _compressed(self, payload: bytes) -> tuple[bytes, int, int]:
-        if self.compression is None or len(payload) < _SHORTEST_TO_COMPRESS:
-            return payload, _STORED, 0
-        dictionary = NEWEST if self.compression == "dictionary" else 0
-        deflating = _primed[dictionary].copy() if len(payload) <= _SMALL else _deflater(dictionary, 15, 8)
+    def _compressed(self, payload: bytes) -> tuple[bytes, int, int, int]:
+        writing = self._written
+        if writing is None or len(payload) < _SHORTEST_TO_COMPRESS:
+            return payload, _STORED, 0, 0
+        deflating = writing.primed.copy() if len(payload) <= writing.small else _deflater(writing.text, 15, 8)
         body = deflating.compress(payload) + deflating.flush()
         if len(body) < len(payload):
-            return body, _DEFLATED, dictionary
-        return payload, _STORED, 0
+            return body, _DEFLATED, writing.number, writing.start
+        return payload, _STORED, 0, 0
 
 
-def _deflater(dictionary: int, window_bits: int, memory_level: int) -> zlib._Compress:
-    return zlib.compressobj(
-        6,
-        zlib.DEFLATED,
-        -window_bits,
-        memory_level,
-        zlib.Z_DEFAULT_STRATEGY,
-        DICTIONARIES[dictionary] if dictionary else b"",
-    )
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What new records are compressed with: a dictionary, and a compressor that has read it."""
+
+    number: int
+    text: bytes
+    # What the checksum begins with.
+    start: int
+    # Copying a compressor that has read its dictionary takes half the time of making one.
+    primed: zlib._Compress
+    # What its window sees whole; beyond it the larger window pays for its slower start.
+    small: int
+
+    @classmethod
+    def of(cls, dictionary: Dictionary) -> _Writing:
+        """For a project's own dictionary: a window that holds it and a usual session."""
+        bits = next(bits for bits in (13, 14, 15) if len(dictionary.text) + _USUAL <= 1 << bits)
+        primed = _deflater(dictionary.text, bits, bits - 8)
+        small = (1 << bits) - len(dictionary.text)
+        return cls(dictionary.number, dictionary.text, dictionary.checksum, primed, small)
 
 
-# Copying a compressor that has read its dictionary takes half the time of making one.
-_primed = {number: _deflater(number, 13, 5) for number in (0, NEWEST)}
+# How much of a window a session should find left by the dictionary.
+_USUAL = 4096
+# What a window of 8 kB sees whole, with the first dictionary.
+_SMALL = 8192 - 2906
 
 
-def _inflated(body: bytes, dictionary: int) -> bytes:
-    if dictionary and dictionary not in DICTIONARIES:
-        raise CorruptRecord("it needs a preset dictionary this version does not have")
-    inflating = zlib.decompressobj(-15, DICTIONARIES[dictionary] if dictionary else b"")
+def _deflater(text: bytes, window_bits: int, memory_level: int) -> zlib._Compress:
+    return zlib.compressobj(6, zlib.DEFLATED, -window_bits, memory_level, zlib.Z_DEFAULT_STRATEGY, text)
+
+
+_KNOWN = {number: (text, 0) for number, text in ((0, b""), *DICTIONARIES.items())}
+_BUILT_IN = {
+    name: _Writing(number, text, 0, _deflater(text, 13, 5), _SMALL)
+    for name, number, text in (("zlib", 0, b""), ("dictionary", NEWEST, DICTIONARIES[NEWEST]))
+}
+
+
+def _inflated(body: bytes, dictionary: bytes) -> bytes:
+    inflating = zlib.decompressobj(-15, dictionary)
     try:
         payload = inflating.decompress(body, LARGEST_PAYLOAD)
     except zlib.error as error:

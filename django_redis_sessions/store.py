@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django_redis_sessions import dictionary_files
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.connections import Connections
 from django_redis_sessions.expiry import Lifetimes
@@ -26,12 +27,16 @@ class Store:
     connections: Connections
 
     @classmethod
-    def of(cls, settings: Settings, project: str = "") -> Store:
-        """The store that ``settings`` describe; see ``Connections`` for ``project``. No I/O."""
+    def of(cls, settings: Settings, project: str = "", directory: str = "") -> Store:
+        """The store that ``settings`` describe; see ``Connections`` for ``project``.
+
+        Reads the dictionary files that they name, relative to ``directory``, and nothing else.
+        ``SessionStoreMisconfigured`` if that cannot be done.
+        """
         return cls(
             settings=settings,
             keys=Keys(settings.prefix, settings.keys),
-            codec=Codec(settings.compression),
+            codec=dictionary_files.codec(settings.compression, directory),
             lifetimes=Lifetimes(
                 anonymous_ttl=settings.anonymous_ttl,
                 absolute_ttl=settings.absolute_ttl,

@@ -86,7 +86,9 @@ class Wire:
         except TimeoutError as error:
             raise redis.TimeoutError("Timeout while waiting for the server") from error
         except OSError as error:
-            raise redis.ConnectionError(f"Error {error.errno} on the connection. {error.strerror}.") from error
+            raise redis.ConnectionError(
+                f"Error {error.errno} on the connection. {error.strerror}."
+            ) from error
         if isinstance(command, list):
             raise_lost(replies)
         elif isinstance(replies, redis.RedisError):

@@ -9,7 +9,7 @@ import sys
 import pytest
 from django.core.management import CommandError, call_command
 
-from django_redis_sessions import census, operations, sessions
+from django_redis_sessions import census, sessions, walks
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.management.arguments import duration
 from django_redis_sessions.management.output import in_bytes
@@ -61,7 +61,7 @@ class TestStats:
 
     def test_says_when_it_took_a_sample(self, monkeypatch):
         assert "a sample" not in call("stats", "--sample", "6")[0]
-        monkeypatch.setattr(operations, "PAGE", 10)
+        monkeypatch.setattr(walks, "PAGE", 10)
         for _ in range(100):
             SessionStore().save()
         out, _ = call("stats", "--sample", "2")
@@ -70,7 +70,7 @@ class TestStats:
     def test_says_what_its_figure_of_memory_rests_on(self, monkeypatch):
         assert re.search(r"Memory +[0-9.]+ k?B\n", call("stats")[0])
         assert json.loads(call("stats", "--json")[0])["memory_measured"] == 6
-        monkeypatch.setattr(operations, "MEASURED_AT_LEAST", 0)
+        monkeypatch.setattr(walks, "MEASURED_AT_LEAST", 0)
         assert re.search(r"Memory .+ \(estimated from [1-5] sessions\)\n", call("stats")[0])
         monkeypatch.setattr(census.Census, "measured", property(lambda _: 0, lambda *_: None), raising=False)
         assert "Memory         0 B (the server does not say)\n" in call("stats")[0]
@@ -156,8 +156,8 @@ class TestPurge:
 
 class TestWithoutAServer:
     def test_every_subcommand_says_what_is_wrong(self, configure):
-        configure(URL="unix:///nowhere/redis.sock")
-        for arguments in (["stats"], ["purge", "--all", "--no-input"]):
+        for arguments in (["stats"], ["purge", "--all", "--no-input"], ["train-dictionary", "x.dict"]):
+            configure(URL="unix:///nowhere/redis.sock")
             with pytest.raises(CommandError, match=r"unix:///nowhere/redis\.sock cannot be reached"):
                 call(*arguments)
 

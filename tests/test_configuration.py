@@ -1,5 +1,6 @@
 from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,22 @@ class TestASoundConfiguration:
     def test_may_wait_for_replicas_and_go_without_a_session(self):
         settings = settings_from({"WAIT_REPLICAS": 2, "ON_OUTAGE": "anonymous"})
         assert (settings.wait_replicas, settings.on_outage) == (2, "anonymous")
+
+    @pytest.mark.parametrize(
+        ("given", "ways"),
+        [
+            ("zlib", "zlib"),
+            (None, None),
+            ("sessions-128.dict", ("sessions-128.dict",)),
+            ("/srv/shop/sessions", ("/srv/shop/sessions",)),
+            (Path("sessions"), ("sessions",)),
+            ([Path("new.dict"), "old.dict"], ("new.dict", "old.dict")),
+            (("dictionary", "old.dict"), ("dictionary", "old.dict")),
+            ([None, "old.dict"], (None, "old.dict")),
+        ],
+    )
+    def test_takes_compression_as_a_word_a_file_or_several(self, given, ways):
+        assert settings_from({"COMPRESSION": given}).compression == ways
 
     def test_may_have_other_credentials_for_sentinels(self):
         assert problems({"OPTIONS": {"sentinel_kwargs": {"username": "u", "password": "p"}}}) == []
@@ -99,6 +116,12 @@ class TestABrokenConfiguration:
             ({"TIMEOUT": None}, "no duration"),
             ({"KEYS": "hashd"}, "did you mean 'hashed'"),
             ({"COMPRESSION": "brotli"}, "must be one of 'dictionary', 'zlib', None"),
+            ({"COMPRESSION": "dictionry"}, "did you mean 'dictionary', or the path of a dictionary file"),
+            ({"COMPRESSION": 128}, "must be one of 'dictionary', 'zlib', None, or the path"),
+            ({"COMPRESSION": []}, "is an empty list"),
+            ({"COMPRESSION": ["new.dict", "zlb"]}, "is 'zlb', but must be one of"),
+            ({"COMPRESSION": [["new.dict"]]}, "A path has a dot or a slash in it, or is a pathlib.Path"),
+            ({"COMPRESSION": b"new.dict"}, "must be one of"),
             ({"RETRIES": -1}, "whole number from 0 to 10"),
             ({"RETRIES": True}, "whole number from 0 to 10"),
             ({"WAIT_REPLICAS": 11}, "whole number from 0 to 10"),

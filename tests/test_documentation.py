@@ -23,6 +23,7 @@ from django_redis_sessions import (
     blocking,
     breaker,
     checks,
+    dictionaries,
     errors,
     faults,
     keys,
@@ -32,6 +33,8 @@ from django_redis_sessions import (
     scripts,
     sessions,
     stored,
+    training,
+    walks,
 )
 from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.backend import SessionStore
@@ -151,6 +154,8 @@ class TestThePageOfSettings:
         found = {f"django_redis_sessions.{problem.id}" for problem in problems(None)}
         settings.SESSION_REDIS = {"UNKNOWN": 1, "TTL": 0}
         found |= {message.id for message in checks.check_settings()}
+        settings.SESSION_REDIS = {"COMPRESSION": "missing.dict"}
+        found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
@@ -180,6 +185,26 @@ class TestThePageOfTheCommand:
     def test_shows_the_json_that_stats_writes(self, store):
         (example,) = every(r"(?s)stats --json\n(.*?)^```", page("command.md"))
         assert shape(json.loads(example)) == shape(sessions.statistics().as_dict())
+
+    def test_names_all_that_is_in_the_json_of_train_dictionary(self):
+        gain = training.Gain(records=1, stored=4, zlib=3, built_in=2, trained=1)
+        made = training.Training(dictionaries.Dictionary(128, b"text"), (), 1, 1, 1, 0, gain)
+        (example,) = every(r"(?s)sessions-128.dict --json\n(.*?)^```", page("command.md"))
+        assert shape(json.loads(example)) == shape({**made.as_dict(), "written": "sessions-128.dict"})
+
+    def test_gives_the_numbers_of_training(self):
+        text = section(page("command.md"), "## `train-dictionary`")
+        assert f"{training.USUAL_SAMPLE:,} unless given" in text
+        assert f"{training.USUAL_SIZE:,} unless given" in text
+        assert f"{dictionaries.LARGEST_TEXT:,} at most" in text
+        assert f"At least {training.FEWEST_SESSIONS} sessions" in text
+        assert f"less than {100 * training.WORTHWHILE:.0f} %" in text
+        assert training.LARGEST_SAMPLE == 8 * 2**20
+        assert "8 MiB of session data" in text
+        assert walks.LONGEST_SAMPLED == 64 * 1024
+        assert "more than 64 kB" in text
+        assert (training.FEWEST_PEOPLE, training.LEAST_SHARE) == (10, 0.01)
+        assert "at least ten people, and of at least one in a hundred" in text
 
 
 def shape(value):
@@ -321,6 +346,11 @@ class TestWhatIsInRedis:
         (documented,) = tables(section(page("redis.md"), "## Records"))
         assert documented == [[cell.replace("``", "`") for cell in row] for row in rows]
 
+    def test_has_the_table_of_dictionary_files_that_the_code_has(self):
+        rows = every(r"^    (\d+) +(\S+) {2,}(.+)$", dictionaries.__doc__)
+        (documented,) = tables(section(page("redis.md"), "## Dictionaries of a project"))
+        assert documented == [list(row) for row in rows]
+
     def test_lists_each_script_and_what_it_calls(self):
         (rows,) = tables(section(page("redis.md"), "## Scripts"))
         documented = {code_words(name)[0]: set(code_words(calls)) for name, _, calls in rows}
@@ -331,14 +361,12 @@ class TestWhatIsInRedis:
         assert documented == found
 
     def test_gives_the_numbers_of_a_walk(self):
-        assert f"with `SCAN`, {operations.PAGE} at a time" in page("redis.md")
-        assert f"which fetches {operations.GLIMPSE:,} bytes at most" in page("redis.md")
-        measured = (
-            f"{operations.MEASURED_AT_LEAST:,} sessions and one in {operations.MEASURED_EVERY} of the others"
-        )
+        assert f"with `SCAN`, {walks.PAGE} at a time" in page("redis.md")
+        assert f"which fetches {walks.GLIMPSE:,} bytes at most" in page("redis.md")
+        measured = f"{walks.MEASURED_AT_LEAST:,} sessions and one in {walks.MEASURED_EVERY} of the others"
         assert measured in page("redis.md")
         assert measured.replace("one", "for one") in page("command.md")
-        assert f"`UNLINK` for {operations.BUNDLE} keys at a time" in page("redis.md")
+        assert f"`UNLINK` for {walks.BUNDLE} keys at a time" in page("redis.md")
 
     def test_gives_a_way_from_the_cookie_to_the_key(self):
         text = section(page("redis.md"), "## From a cookie to its Redis key")
@@ -613,6 +641,8 @@ class TestTheCommandsThatAreSent:
 
             behind.execute_command(*command.split())
             assert sessions.statistics().census.memory > 0
+            with pytest.raises(errors.TooFewSessions, match="2 could be read"):
+                sessions.train_dictionary()
             assert sessions.purge() == 2
 
             assert "`+wait`" in rules

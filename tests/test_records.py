@@ -1,4 +1,5 @@
 import hashlib
+import random
 import struct
 import zlib
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_redis_sessions import records
-from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST
+from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST, Dictionary
 from django_redis_sessions.errors import CorruptRecord
 from django_redis_sessions.records import Codec, Header, header_of, owner_of, revision_of, tag
 
@@ -67,6 +68,70 @@ class TestARecord:
         assert header_of(sealed(header=Header(1, 2, 3))).is_anonymous
 
 
+class TestARecordThatNeedsAProjectsDictionary:
+    OWN = Dictionary(128, b'"own_words_of_the_project":' + LOGIN[:110])
+    #: Another text under the same number, with which deflate finds no fault.
+    RIVAL = Dictionary(128, bytes(reversed(OWN.text)))
+
+    @given(payload=st.binary(max_size=40_000))
+    def test_opens_wherever_its_dictionary_is_known(self, payload):
+        record = sealed(payload, compression=self.OWN)
+        for reader in (Codec(self.OWN), Codec("zlib", (self.OWN,)), Codec(None, (self.OWN,))):
+            assert reader.open(record)[1] == payload
+
+    def test_names_it_and_is_no_longer_for_that(self):
+        record = sealed(compression=self.OWN)
+        assert header_of(record).dictionary == 128
+        assert len(record) < len(sealed())
+
+    def test_does_not_open_without_it(self):
+        with pytest.raises(CorruptRecord, match="a preset dictionary this process does not have, number 128"):
+            Codec().open(sealed(compression=self.OWN))
+
+    def test_does_not_open_with_another_of_its_number(self):
+        """Inflating would give a session that nobody has written."""
+        record = sealed(compression=self.OWN)
+        wrong = zlib.decompressobj(-15, self.RIVAL.text).decompress(record[28 + 9 :])
+        assert len(wrong) == len(LOGIN)
+        assert wrong != LOGIN
+        with pytest.raises(CorruptRecord, match="needs another preset dictionary with number 128"):
+            Codec(self.RIVAL).open(record)
+
+    @pytest.mark.parametrize("size", [1, 3000, 5000, 16384])
+    def test_may_need_one_of_any_size(self, size):
+        """The compressor's window holds dictionary and session, so the far end of the text is reached."""
+        noise = random.Random(size).randbytes(size)
+        codec = Codec(Dictionary(255, noise))
+        for length in (200, 4000, 9000, 30_000):
+            payload = noise[:200] + bytes(length)
+            record = codec.seal(payload, HEADER)
+            assert codec.open(record)[1] == payload
+            assert size < 3000 or len(record) < 28 + 9 + 100
+
+    def test_is_damaged_by_any_change(self):
+        record = bytearray(sealed(compression=self.OWN))
+        for position in (*range(16), *range(24, len(record))):
+            record[position] ^= 1
+            with pytest.raises(CorruptRecord):
+                Codec(self.OWN).open(bytes(record))
+            record[position] ^= 1
+
+    def test_is_frozen(self):
+        record = bytes.fromhex(
+            "0100018000a1b2c3d4e5f66553f100096553f16400127500d71bd786313233343536373839bdcdc115c0200804d1"
+            "5e52018812290717b70b7b8f55e436ef5fe6df9b40d99c91568e48bd25189c2cafa69972a12368d4f22d6998eb65"
+            "ec511db69ef301"
+        )
+        header, payload = Codec(None, (self.OWN,)).open(record)
+        assert payload == LOGIN
+        assert (header.compression, header.dictionary) == (1, 128)
+
+    def test_that_did_not_get_shorter_needs_none(self):
+        record = sealed(bytes(range(256)), compression=self.OWN)
+        assert header_of(record).dictionary == 0
+        assert Codec().open(record)[1] == bytes(range(256))
+
+
 class TestTheFormat:
     """What was written by an earlier version has to open for ever: these bytes are never edited."""
 
@@ -122,6 +187,7 @@ class TestBytesThatAreNoRecord:
             (sealed()[:4] + b"\x01" + sealed()[5:], "protected"),
             (with_checksum(b"\x01\x00\x09" + sealed()[3:24] + HEADER.user), "compressed in a way"),
             (with_checksum(b"\x01\x00\x01\xc8" + sealed()[4:24] + HEADER.user), "preset dictionary"),
+            (with_checksum(b"\x01\x00\x01\x00\x00" + sealed()[5:24] + HEADER.user + b"\x03"), "does not end"),
             (sealed()[:15] + b"\xff" + b"x" * 300, "header is cut off"),
         ],
     )

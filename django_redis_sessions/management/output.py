@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_redis_sessions.operations import Progress
+from django_redis_sessions.walks import Progress
 
 _BAR_WIDTH = 24
 

@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.management.subcommands import purge, stats
+from django_redis_sessions.management.subcommands import purge, stats, train_dictionary
 
-SUBCOMMANDS = (stats, purge)
+SUBCOMMANDS = (stats, purge, train_dictionary)
 
 _SWITCH = {"action": "store_true"}
 _DJANGOS_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
@@ -29,7 +29,7 @@ _DJANGOS_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 class Command(BaseCommand):
     """Parses, calls the subcommand, and turns the package's errors into Django's."""
 
-    help = "Look at the sessions kept in Redis, and end them."
+    help = "Look at the sessions kept in Redis, end them, and learn to store them smaller."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give every subcommand a parser of its own."""
