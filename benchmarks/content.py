@@ -55,6 +55,13 @@ def _step(number: int) -> Content:
 
 ANONYMOUS: Content = {"cart": [_line(0), _line(1), _line(2)], "language": "en", "visits": 1}
 TYPICAL: Content = {**LOGIN, **ANONYMOUS}
+#: The same for a shop whose sessions name products by number.
+BY_NUMBER: Content = {
+    **LOGIN,
+    "cart": {"items": [{"product_id": 1107 * n, "quantity": n, "price": f"{n * 14}.90"} for n in (1, 2, 3)]},
+    "language": "en",
+    "visits": 1,
+}
 
 
 def of_size(size: int) -> Content:
@@ -78,6 +85,7 @@ CONTENTS: dict[str, Content] = {
     "login": LOGIN,
     "anonymous": ANONYMOUS,
     "typical": TYPICAL,
+    "by number": BY_NUMBER,
     "0.2 kB": {**LOGIN, "visits": 1},
     "1 kB": of_size(1_000),
     "10 kB": of_size(10_000),

@@ -24,9 +24,8 @@ from benchmarks.measuring import rotated, undisturbed
 from benchmarks.report import Table, shown
 from benchmarks.traffic import packed
 from benchmarks.workers import EngineWorker
-from django_redis_sessions import conf, operations
+from django_redis_sessions import conf, operations, wires
 from django_redis_sessions.executors import run
-from django_redis_sessions.stored import Baseline
 
 #: How often a part is done in each round.
 TIMES = 300
@@ -42,7 +41,6 @@ RECEIVE = "wait for the reply, receive and parse it"
 GIVE_BACK = "take the connection back"
 OPEN = "open the record: check, inflate"
 JSON = "read the JSON"
-EXTEND = "see whether reading extends its life"
 PERFORM = "perform an operation that is answered already"
 COMMAND = "one command, whole"
 LOAD = "load, whole"
@@ -98,7 +96,6 @@ def measure(path: str, *, rounds: int) -> Table:
         GIVE_BACK,
         OPEN,
         JSON,
-        EXTEND,
         PERFORM,
         REST,
         COMMAND,
@@ -119,23 +116,23 @@ def _ours(key: str) -> Side:
     client: Any = store.connections.client()
     name = store.keys.record(key)
     record: bytes = client.execute(("GET", name))
-    header, payload = store.codec.open(record)
-    baseline = Baseline(header.revision, header, payload)
+    _, payload = store.codec.open(record)
     session_store = THIS.session_store()
-    session = session_store(key)
-    session.get("visits")
-    connection, _ = client._take()
-    client._give_back(connection)
+    wire = client._take()
+    client._give_back(wire)
+    command = ("GET", name)
+    sent = wires.packed(command)
     return Side(
         {
             SESSION: lambda: session_store(key),
             NAME: lambda: store.keys.record(key),
             TAKE: client._take,
-            **_exchange(connection, name),
-            GIVE_BACK: lambda: client._give_back(connection),
+            PACK: lambda: wires.packed(command),
+            SEND: lambda: wire._socket.sendall(sent),
+            RECEIVE: wire._reply,
+            GIVE_BACK: lambda: client._give_back(wire),
             OPEN: lambda: store.codec.open(record),
             JSON: lambda: JSONSerializer().loads(payload),
-            EXTEND: lambda: run(client, session._extending(baseline, header, session._session_cache)),
             PERFORM: lambda: run(client, operations.known(record)),
         },
         {

@@ -14,7 +14,7 @@ from benchmarks.content import CONTENTS, length
 from benchmarks.traffic import RawConnection
 from benchmarks.workers import EngineWorker
 
-MEASURED = ("login", "typical", "1 kB", "10 kB", "100 kB")
+MEASURED = ("login", "by number", "typical", "1 kB", "10 kB", "100 kB")
 
 
 def measure(contenders: Sequence[Contender], path: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ big-endian, times in whole seconds since 1970::
 
     0   version       1; any other first byte is not ours
     1   serializer    0 = Django's JSON, else a tag of the serializer's dotted path
-    2   compression   0 = none, 1 = raw deflate
+    2   compression   0 = none, 1 = raw deflate, 2 = the same behind a sign-in's hash in 32 bytes
     3   dictionary    number of the preset dictionary, 0 = none; from 128 on a project's own
     4   protection    0 = none; other numbers are kept for signed and encrypted bodies
     5   revision      6 random bytes, new with every write: who holds them knows the exact content
@@ -48,6 +48,7 @@ LARGEST_PAYLOAD = 64 * 1024 * 1024
 _CONTENT = struct.Struct(">BBBBB6sIB")
 _LIFE = struct.Struct(">II")
 _CHECKSUM = struct.Struct(">I")
+_HEADER = struct.Struct(">BBBBB6sIBIII")
 _CHECKSUM_OFFSET = _CONTENT.size + _LIFE.size
 _HEADER_LENGTH = _CHECKSUM_OFFSET + _CHECKSUM.size
 #: Where the life stands in a record: ``life()`` makes the bytes.
@@ -59,9 +60,13 @@ _LONGEST_USER = 32
 #: This many first bytes of a record hold any header whole.
 LONGEST_HEADER = _HEADER_LENGTH + _LONGEST_USER
 
-_STORED, _DEFLATED = 0, 1
+_STORED, _DEFLATED, _DEFLATED_WITHOUT_HASH = 0, 1, 2
 _UNPROTECTED = 0
 _NEW_REVISION = b"\0" * REVISION_LENGTH
+# What django.contrib.auth keeps of the password, in hexadecimal digits that deflate cannot shorten: the
+# largest part of a short session.
+_HASH_FIELD = b'"_auth_user_hash":"'
+_HASH_DIGITS, _HASH_BYTES = 64, 32
 # Shorter than this, a body cannot get shorter.
 _SHORTEST_TO_COMPRESS = 16
 
@@ -113,10 +118,9 @@ def header_of(record: bytes) -> Header:
         raise CorruptRecord("it has an unknown format" if record else "it is empty")
     if len(record) < _HEADER_LENGTH:
         raise CorruptRecord("its header is cut off")
-    _, serializer, compression, dictionary, protection, revision, created, length = _CONTENT.unpack_from(
-        record
+    (_, serializer, compression, dictionary, protection, revision, created, length, touched, ttl, _) = (
+        _HEADER.unpack_from(record)
     )
-    touched, ttl = _LIFE.unpack_from(record, LIFE_OFFSET)
     if protection != _UNPROTECTED:
         raise CorruptRecord("it is protected in a way this version does not know")
     user = record[_HEADER_LENGTH : _HEADER_LENGTH + length]
@@ -205,18 +209,21 @@ class Codec:
         body = record[_HEADER_LENGTH + len(header.user) :]
         if header.compression == _STORED:
             return header, body
-        if header.compression != _DEFLATED:
-            raise CorruptRecord("it is compressed in a way this version does not know")
-        return header, _inflated(body, text)
+        if header.compression == _DEFLATED:
+            return header, _inflated(body, text)
+        if header.compression == _DEFLATED_WITHOUT_HASH:
+            return header, _with_hash(_inflated(body[_HASH_BYTES:], text), body[:_HASH_BYTES])
+        raise CorruptRecord("it is compressed in a way this version does not know")
 
     def _compressed(self, payload: bytes) -> tuple[bytes, int, int, int]:
         writing = self._written
         if writing is None or len(payload) < _SHORTEST_TO_COMPRESS:
             return payload, _STORED, 0, 0
         deflating = writing.primed.copy() if len(payload) <= writing.small else _deflater(writing.text, 15, 8)
-        body = deflating.compress(payload) + deflating.flush()
+        rest, digest = _without_hash(payload)
+        body = digest + deflating.compress(rest) + deflating.flush()
         if len(body) < len(payload):
-            return body, _DEFLATED, writing.number, writing.start
+            return body, _DEFLATED_WITHOUT_HASH if digest else _DEFLATED, writing.number, writing.start
         return payload, _STORED, 0, 0
 
 
@@ -257,6 +264,29 @@ _BUILT_IN = {
     name: _Writing(number, text, 0, _deflater(text, 13, 5), _SMALL)
     for name, number, text in (("zlib", 0, b""), ("dictionary", NEWEST, DICTIONARIES[NEWEST]))
 }
+
+
+def _without_hash(payload: bytes) -> tuple[bytes, bytes]:
+    """``payload`` without the digits of its first sign-in hash, and that hash; the hash is empty if it has none."""
+    start = payload.find(_HASH_FIELD) + len(_HASH_FIELD)
+    digits = payload[start : start + _HASH_DIGITS]
+    try:
+        digest = bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return payload, b""
+    # Nothing else that can be read as hexadecimal would be the same again.
+    if start < len(_HASH_FIELD) or digest.hex().encode() != digits or len(digest) != _HASH_BYTES:
+        return payload, b""
+    return payload[:start] + payload[start + _HASH_DIGITS :], digest
+
+
+def _with_hash(rest: bytes, digest: bytes) -> bytes:
+    """What ``_without_hash()`` was given: its first field of that name is the first of ``rest``, too."""
+    found = rest.find(_HASH_FIELD)
+    if found < 0 or len(digest) < _HASH_BYTES:
+        raise CorruptRecord("its sign-in hash belongs nowhere")
+    start = found + len(_HASH_FIELD)
+    return rest[:start] + digest.hex().encode() + rest[start:]
 
 
 def _inflated(body: bytes, dictionary: bytes) -> bytes:

@@ -30,6 +30,11 @@ def with_checksum(record):
     return record[:24] + zlib.crc32(record[24:], zlib.crc32(record[:16])).to_bytes(4) + record[24:]
 
 
+def with_body(body, compression):
+    """A record of nobody's with a body that no codec has made."""
+    return with_checksum(struct.pack(">BBBBB6sIBII", 1, 0, compression, 0, 0, b"random", 1, 0, 2, 3) + body)
+
+
 class TestARecord:
     @compressions
     def test_opens_to_what_was_sealed(self, compression):
@@ -68,6 +73,39 @@ class TestARecord:
         assert header_of(sealed(header=Header(1, 2, 3))).is_anonymous
 
 
+class TestTheHashOfASignIn:
+    """Deflate cannot shorten what is random; half of the 64 digits can go all the same."""
+
+    FIELD = b'"_auth_user_hash":"'
+    DIGITS = bytes(range(100, 132)).hex().encode()
+
+    def test_takes_thirty_two_bytes(self):
+        with_hash, without = self.FIELD + self.DIGITS + b'"', self.FIELD + b'"'
+        assert len(sealed(with_hash)) - len(sealed(without + b" " * 20)) <= 32
+
+    @given(
+        before=st.sampled_from([b"", b"{", FIELD, FIELD + b'"', FIELD + DIGITS, b"\xff" * 20]),
+        digits=st.sampled_from(
+            [DIGITS, DIGITS.upper(), DIGITS[:-1], DIGITS + b"0", b" " * 64, DIGITS[:62] + b"  ", b"\xff" * 64]
+        ),
+        after=st.one_of(st.just(FIELD + DIGITS + b'"}'), st.binary(max_size=60)),
+    )
+    @pytest.mark.parametrize("compression", ["dictionary", "zlib", None])
+    def test_comes_back_whatever_is_around_it(self, before, digits, after, compression):
+        payload = before + self.FIELD + digits + after
+        assert Codec().open(sealed(payload, compression=compression))[1] == payload
+
+    def test_that_belongs_nowhere_is_no_record(self):
+        body = bytes(32) + zlib.compress(b"no such field in here", wbits=-15)
+        with pytest.raises(CorruptRecord, match="belongs nowhere"):
+            Codec().open(with_body(body, compression=2))
+
+    def test_that_is_cut_off_is_no_record(self):
+        body = bytes(5)
+        with pytest.raises(CorruptRecord):
+            Codec().open(with_body(body, compression=2))
+
+
 class TestARecordThatNeedsAProjectsDictionary:
     OWN = Dictionary(128, b'"own_words_of_the_project":' + LOGIN[:110])
     #: Another text under the same number, with which deflate finds no fault.
@@ -90,10 +128,11 @@ class TestARecordThatNeedsAProjectsDictionary:
 
     def test_does_not_open_with_another_of_its_number(self):
         """Inflating would give a session that nobody has written."""
-        record = sealed(compression=self.OWN)
+        payload = LOGIN.replace(b"_hash", b"_sign")
+        record = sealed(payload, compression=self.OWN)
         wrong = zlib.decompressobj(-15, self.RIVAL.text).decompress(record[28 + 9 :])
-        assert len(wrong) == len(LOGIN)
-        assert wrong != LOGIN
+        assert len(wrong) == len(payload)
+        assert wrong != payload
         with pytest.raises(CorruptRecord, match="needs another preset dictionary with number 128"):
             Codec(self.RIVAL).open(record)
 
