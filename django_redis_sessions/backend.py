@@ -6,6 +6,7 @@ which method of Django's; the rules are in ``stored`` and below.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -229,9 +230,11 @@ class SessionStore(StoredSession, SessionBase):
 
     def get_expiry_age(self, **kwargs: Any) -> float:  # type: ignore[override]  # set_expiry(1.5) is allowed
         """Seconds until the session ends; arguments as in Django."""
-        if "expiry" not in kwargs:
-            kwargs["expiry"] = self.get(_EXPIRY)
-        return super().get_expiry_age(**_comparable(**kwargs))
+        expiry = kwargs["expiry"] if "expiry" in kwargs else self.get(_EXPIRY)
+        if not isinstance(expiry, (datetime, str)):
+            # What Django does, without asking the clock.
+            return expiry or self.get_session_cookie_age()
+        return super().get_expiry_age(**_comparable(**{**kwargs, "expiry": expiry}))
 
     async def aget_expiry_age(self, **kwargs: Any) -> float:  # type: ignore[override]  # as above
         """Async twin of ``get_expiry_age()``."""
@@ -252,6 +255,8 @@ class SessionStore(StoredSession, SessionBase):
         return conf.store()
 
     def _dumps(self, data: Any) -> bytes:
+        if self.serializer is JSONSerializer:
+            return _to_json(data).encode("latin-1")
         payload: bytes = self.serializer().dumps(data)
         return payload
 
@@ -265,6 +270,8 @@ class SessionStore(StoredSession, SessionBase):
                 )
             reader = JSONSerializer
         try:
+            if reader is JSONSerializer:
+                return _from_json(payload.decode("latin-1"))
             return reader().loads(payload)
         except Exception as error:  # whatever the project's serializer raises on bytes it cannot read
             raise errors.CorruptRecord("its body cannot be deserialized") from error
@@ -333,6 +340,18 @@ class SessionStore(StoredSession, SessionBase):
     @property
     def _async_client(self) -> AsyncClient:
         return conf.store().connections.async_client()
+
+
+# What Django's JSONSerializer does, in half the time: json.dumps() makes an encoder for each call.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_raw_decode = json.JSONDecoder().raw_decode
+
+
+def _from_json(text: str) -> Any:
+    value, end = _raw_decode(text)
+    if end != len(text):
+        raise ValueError("something follows the value")
+    return value
 
 
 @cache

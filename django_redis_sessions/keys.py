@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256, shake_256
 
 #: How ``SESSION_REDIS["KEYS"]`` may be spelt.
@@ -45,6 +46,7 @@ def digest(session_key: str) -> str:
     return urlsafe_b64encode(sha256(session_key.encode()).digest()[:18]).decode()
 
 
+@lru_cache(4096)
 def user_marker(user_id: str) -> bytes:
     """9 bytes that stand for a user in record headers, equal for equal ids.
 

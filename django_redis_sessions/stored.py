@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import random
 from time import time
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django_redis_sessions import keys, operations, records
 from django_redis_sessions.configuration import CONFLICTS
@@ -43,8 +42,7 @@ _log = logging.getLogger("django_redis_sessions")
 _suspicious = logging.getLogger("django.security.SuspiciousSession")
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """What was last known to be stored; ``header`` and ``payload`` are None if it could not be read."""
 
     revision: bytes
@@ -370,7 +368,7 @@ class StoredSession(ABC):
         return Baseline(header.revision, header, payload), data
 
     def _is_over(self, baseline: Baseline | None) -> bool:
-        if baseline is None or baseline.header is None:
+        if self._store.lifetimes.absolute_ttl is None or baseline is None or baseline.header is None:
             return False
         return self._store.lifetimes.is_over(baseline.header.created, int(time()))
 

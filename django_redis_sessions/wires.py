@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+import sys
+from types import BuiltinMethodType
 from typing import Any
 
 import hiredis
@@ -33,6 +36,22 @@ def socket_of(connection: AbstractConnection) -> socket.socket:
 def transport_of(connection: redis.asyncio.connection.AbstractConnection) -> asyncio.Transport:
     """The transport of an asynchronous connection that is connected."""
     return connection._writer.transport  # type: ignore[return-value, union-attr]
+
+
+def leave_timeouts_to_kernel(connected: socket.socket) -> None:
+    """Have the system end a send or receive that takes longer than the socket's time-out.
+
+    Python does that with one more system call before each. Only for plain sockets: TLS, and the
+    sockets of gevent, know the time-outs that Python knows, and no others.
+    """
+    timeout = connected.gettimeout()
+    if not timeout or sys.platform == "win32" or not isinstance(connected.recv, BuiltinMethodType):
+        return
+    whole, part = divmod(max(timeout, 1e-6), 1)
+    limit = struct.pack("@ll", int(whole), int(part * 1e6))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connected.setsockopt(socket.SOL_SOCKET, option, limit)
+    connected.settimeout(None)
 
 
 def packed(command: Command | list[Command]) -> bytes:
@@ -67,6 +86,7 @@ class Wire:
         """Connect and authenticate; raises redis-py's errors."""
         self._connection.connect()
         self._socket = socket_of(self._connection)
+        leave_timeouts_to_kernel(self._socket)
         self._reader = new_reader()
         self.is_connected = True
 
@@ -80,16 +100,17 @@ class Wire:
 
         Raises redis-py's errors. After any error but ``ResponseError`` the wire must be closed.
         """
+        is_list = isinstance(command, list)
         try:
             self._socket.sendall(packed(command))
-            replies = [self._reply() for _ in command] if isinstance(command, list) else self._reply()
-        except TimeoutError as error:
+            replies = [self._reply() for _ in command] if is_list else self._reply()
+        except (TimeoutError, BlockingIOError) as error:
             raise redis.TimeoutError("Timeout while waiting for the server") from error
         except OSError as error:
             raise redis.ConnectionError(
                 f"Error {error.errno} on the connection. {error.strerror}."
             ) from error
-        if isinstance(command, list):
+        if is_list:
             raise_lost(replies)
         elif isinstance(replies, redis.RedisError):
             try:
