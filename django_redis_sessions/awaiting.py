@@ -196,7 +196,8 @@ class AwaitingClient:
         self._expiry = None
         now = self._loop.time()
         while self._unsent and self._unsent[0].since + self._route.budget <= now:
-            self._unsent.popleft().fail(self._route.all_busy())
+            late = self._route.translated(redis.TimeoutError("No connection within the budget"))
+            self._unsent.popleft().fail(self._route.all_busy() if self._pipes else late)
         if self._unsent:
             self._watch_the_first()
 

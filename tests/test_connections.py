@@ -19,6 +19,7 @@ from django_redis_sessions.errors import (
 )
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import create, exists, read
+from django_redis_sessions.routes import LONGEST_REST
 from django_redis_sessions.store import Store
 from tests.servers import RedisServer, free_port
 
@@ -100,6 +101,32 @@ class TestTheBlockingClient:
             client.execute(("PING",))
         client._drop(taken)
         assert client.execute(("PING",))
+
+    def test_replaces_connections_that_have_rested_for_long(self, own_server):
+        """A firewall may have forgotten them without a word."""
+        client = connected(own_server.url).client()
+        first, second = client._take(), client._take()
+        for wire in (first, second):
+            wire.connect()
+            client._give_back(wire)
+        for wire in (first, second):
+            wire.idle_since -= LONGEST_REST
+        assert client.execute(("ECHO", "mine")) == b"mine"
+        assert not first.is_connected
+        assert not second.is_connected
+        assert len(client._idle) == 1
+
+    def test_lets_go_of_connections_after_a_rush(self, own_server):
+        client = connected(own_server.url).client()
+        rush = [client._take() for _ in range(3)]
+        for wire in rush:
+            wire.connect()
+            client._give_back(wire)
+        for wire in rush[:2]:
+            wire.idle_since -= LONGEST_REST
+        for expected in (2, 1, 1):
+            client.execute(("PING",))
+            assert len(client._idle) == expected
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
     def test_is_new_in_a_forked_child(self, server, keys):
