@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: compare this package with its peers; ``layers``: where a load's time goes."""
+"""``python -m benchmarks``: compare this package with its peers.
+
+``layers`` takes a load apart, ``near-cache`` measures what a cache in each process would be worth.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ import django
 from django.core.management import call_command
 from django.db import connections
 
-from benchmarks import environment, event_loop, layers, memory, one_by_one, report, whole_requests
+from benchmarks import environment, event_loop, layers, memory, near_cache, one_by_one, report, whole_requests
 from benchmarks.contenders import ALL, Contender
 from benchmarks.measuring import Rounds
 from tests.servers import RedisServer
@@ -39,7 +42,7 @@ QUICK_VISIT = 0.2
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    made.add_argument("what", nargs="?", choices=["compare", "layers"], default="compare")
+    made.add_argument("what", nargs="?", choices=["compare", "layers", "near-cache"], default="compare")
     made.add_argument(
         "--only", metavar="PARTS", type=_parts, default=PARTS, help="words of " + ",".join(PARTS)
     )
@@ -73,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given.what == "layers":
                 made = [layers.measure(server.socket, rounds=given.rounds or (5 if given.quick else 25))]
                 result: dict[str, Any] = {"environment": facts, "layers": [asdict(table) for table in made]}
+            elif given.what == "near-cache":
+                made = [near_cache.measure(server.socket)]
+                result = {"environment": facts, "near-cache": [asdict(table) for table in made]}
             else:
                 result = {"environment": facts, **compare(given, server.socket, Path(directory))}
                 made = report.tables(result, {contender.name: contender.label for contender in ALL})
