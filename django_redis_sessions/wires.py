@@ -42,7 +42,8 @@ def leave_timeouts_to_kernel(connected: socket.socket) -> None:
     """Have the system end a send or receive that takes longer than the socket's time-out.
 
     Python does that with one more system call before each. Only for plain sockets: TLS, and the
-    sockets of gevent, know the time-outs that Python knows, and no others.
+    sockets of gevent, know the time-outs that Python knows, and no others. A signal that is handled
+    while the kernel waits starts the time anew.
     """
     timeout = connected.gettimeout()
     if not timeout or sys.platform == "win32" or not isinstance(connected.recv, BuiltinMethodType):
