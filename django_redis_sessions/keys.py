@@ -21,7 +21,7 @@ only name of a session that logs, errors and commands show.
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, shake_256
@@ -31,6 +31,8 @@ SCHEMES = ("hashed", "plain")
 
 _PLAUSIBLE = re.compile(r"[0-9A-Za-z_-]{8,128}", re.ASCII).fullmatch
 _MARKER_LENGTH = 9
+# What base64.urlsafe_b64encode() does, with fewer calls: every load needs a digest.
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def is_plausible(session_key: str | None) -> bool:
@@ -43,7 +45,8 @@ def is_plausible(session_key: str | None) -> bool:
 
 def digest(session_key: str) -> str:
     """24 characters that stand for ``session_key`` and do not give it away."""
-    return urlsafe_b64encode(sha256(session_key.encode()).digest()[:18]).decode()
+    short = sha256(session_key.encode()).digest()[:18]
+    return b2a_base64(short, newline=False).translate(_URL_SAFE).decode()
 
 
 @lru_cache(4096)

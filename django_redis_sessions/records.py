@@ -116,19 +116,34 @@ def header_of(record: bytes) -> Header:
 
     Raises ``CorruptRecord`` when these are not a record's first bytes or a newer version's.
     """
+    return _parsed(record)[0]
+
+
+def _parsed(record: bytes) -> tuple[Header, int]:
+    """The header and the checksum."""
     if not record or record[0] != VERSION:
         raise CorruptRecord("it has an unknown format" if record else "it is empty")
     if len(record) < _HEADER_LENGTH:
         raise CorruptRecord("its header is cut off")
-    (_, serializer, compression, dictionary, protection, revision, created, length, touched, ttl, _) = (
-        _HEADER.unpack_from(record)
-    )
+    (
+        _,
+        serializer,
+        compression,
+        dictionary,
+        protection,
+        revision,
+        created,
+        length,
+        touched,
+        ttl,
+        checksum,
+    ) = _HEADER.unpack_from(record)
     if protection != _UNPROTECTED:
         raise CorruptRecord("it is protected in a way this version does not know")
     user = record[_HEADER_LENGTH : _HEADER_LENGTH + length]
     if length > _LONGEST_USER or len(user) < length:
         raise CorruptRecord("its header is cut off")
-    return Header(created, touched, ttl, user, serializer, revision, compression, dictionary)
+    return Header(created, touched, ttl, user, serializer, revision, compression, dictionary), checksum
 
 
 def owner_of(record: bytes) -> bytes | None:
@@ -194,14 +209,13 @@ class Codec:
 
     def open(self, record: bytes) -> tuple[Header, bytes]:
         """The header and the payload of a stored record; ``CorruptRecord`` for anything else."""
-        header = header_of(record)
+        header, checksum = _parsed(record)
         try:
             text, start = self._known[header.dictionary]
         except KeyError:
             raise CorruptRecord(
                 f"it needs a preset dictionary this process does not have, number {header.dictionary}"
             ) from None
-        (checksum,) = _CHECKSUM.unpack_from(record, _CHECKSUM_OFFSET)
         if zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET], start)) != checksum:
             raise CorruptRecord(
                 "it is cut off or damaged"
