@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 #: Above this load average for each core somebody else is at work here.
-BUSY = 0.25
+BUSY = 0.5
 
 _PACKAGES = ("Django", "redis", "hiredis", "django-redis", "gunicorn", "uvicorn", "uvloop", "httptools")
 
