@@ -9,6 +9,7 @@ connection has to be asked whether it is alive before each use.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from time import monotonic
 from typing import Any
@@ -34,6 +35,8 @@ class BlockingClient:
         self._made = 0
         self._waiting = 0
         self._changed = threading.Condition()
+        # Of a client that is let go, Python's collector could find a socket before its connection.
+        weakref.finalize(self, _close_all, self._idle).atexit = False
 
     @property
     def address(self) -> str:
@@ -189,3 +192,8 @@ class BlockingClient:
             except IndexError:
                 return
             self._drop(wire)
+
+
+def _close_all(idle: deque[Wire]) -> None:
+    while idle:
+        idle.pop().close()

@@ -430,6 +430,15 @@ class TestTheNumberOfOpenSockets:
         with own_server.client() as behind:
             assert len(behind.client_list()) == 2
 
+    def test_is_none_after_a_client_was_let_go(self, own_server):
+        connections = connected(own_server.url)
+        connections.client().execute(("PING",))
+        connections.myself = connections  # nothing but the collector finds it
+        del connections
+        gc.collect()
+        with own_server.client() as behind:
+            assert len(behind.client_list()) == 1
+
     def test_is_none_after_closing(self, own_server):
         connections = connected(own_server.url)
         connections.client().execute(("PING",))
