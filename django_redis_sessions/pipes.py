@@ -27,10 +27,12 @@ PIPELINE = 256
 class Request:
     """A command, or several that must follow each other, and the future that takes the reply."""
 
-    __slots__ = ("_replies", "command", "is_alone", "is_fresh", "pipe", "reply", "sent", "since")
+    __slots__ = ("_replies", "command", "is_alone", "is_fresh", "packed", "pipe", "reply", "sent", "since")
 
     def __init__(self, command: Command | list[Command], reply: asyncio.Future[Any], since: float) -> None:
         self.command = command
+        # Here, because what cannot be packed is its caller's error, and nobody else's.
+        self.packed = packed(command)
         self.reply = reply
         #: When it was made, and when it was sent, on the loop's clock.
         self.since = since
@@ -133,7 +135,7 @@ class Pipe(asyncio.Protocol):
             request.pipe = self
             request.sent = now
         self._sent.extend(requests)
-        self._transport.write(b"".join([packed(request.command) for request in requests]))
+        self._transport.write(b"".join([request.packed for request in requests]))
         if self._timer is None and self._timeout is not None:
             self._timer = self._loop.call_at(now + self._timeout, self._look_at_clock)
 

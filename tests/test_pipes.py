@@ -62,6 +62,16 @@ class TestWhatIsAskedInOneTurnOfTheLoop:
         assert isinstance(second, SessionStoreRefused)
         assert isinstance(fourth, SessionStoreRefused)
 
+    def test_concerns_nobody_else_when_it_cannot_be_sent(self, runner, server):
+        async def use():
+            client = client_of(server.url)
+            commands = [("ECHO", "a"), ("ECHO", "\ud800"), ("ECHO", "b")]
+            return await asyncio.gather(*map(client.execute, commands), return_exceptions=True)
+
+        first, second, third = runner.run(use())
+        assert (first, third) == (b"a", b"b")
+        assert isinstance(second, UnicodeEncodeError)
+
 
 class TestACallerWhoGivesUp:
     def test_disturbs_nobody_on_the_same_connection(self, runner, own_server):
