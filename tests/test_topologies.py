@@ -252,14 +252,27 @@ class Writer:
         self.acknowledged.append(session.session_key)
 
 
-@pytest.fixture(scope="module")
-def mortal_sentinel():
+@pytest.fixture
+def only_of(request):
+    """Skips what takes long unless the run is about this topology, as one of CI's is."""
+
+    def skip_elsewhere(topology):
+        if request.config.getoption("--topology") != topology:
+            pytest.skip(f"takes long: run with --topology={topology}")
+
+    return skip_elsewhere
+
+
+@pytest.fixture
+def mortal_sentinel(only_of):
+    only_of("sentinel")
     with SentinelService() as service:
         yield service
 
 
-@pytest.fixture(scope="module")
-def mortal_cluster():
+@pytest.fixture
+def mortal_cluster(only_of):
+    only_of("cluster")
     with Cluster() as started:
         yield started
 
