@@ -102,6 +102,8 @@ class Wire:
         Raises redis-py's errors. After any error but ``ResponseError`` the wire must be closed.
         """
         is_list = isinstance(command, list)
+        if self._reader.has_data():
+            self._read_over_pushes()
         try:
             self._socket.sendall(packed(command))
             replies = [self._reply() for _ in command] if is_list else self._reply()
@@ -119,6 +121,12 @@ class Wire:
             finally:
                 del replies  # or it would keep itself, and this wire, by its own trace
         return replies
+
+    def _read_over_pushes(self) -> None:
+        """What came behind the last reply is no answer to the next command."""
+        while (left := self._reader.gets()) is not MORE:
+            if not isinstance(left, hiredis.PushNotification):
+                raise redis.ConnectionError("The server sent what nobody had asked for")
 
     def _reply(self) -> Any:
         reply = self._reader.gets()

@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 
-import hiredis
 import pytest
 import redis
 
@@ -175,14 +174,26 @@ class TestAWire:
         with Peer(tmp_path, b"%0\r\n", b"+OK\r\n+OK\r\n", push + b"$4\r\nmine\r\n" + push) as peer:
             made = Wire(redis.UnixDomainSocketConnection(path=peer.path, protocol=2, socket_timeout=20))
             made._connection.connect = lambda: None
-            plain = made._connection._sock = socket.socket(socket.AF_UNIX)
-            plain.connect(peer.path)
+            made._connection._sock = socket.socket(socket.AF_UNIX)
+            made._connection._sock.connect(peer.path)
             made.connect()
             assert made.exchange(("HELLO", "3")) == {}
             assert made.exchange([("CLIENT", "A"), ("CLIENT", "B")]) == [b"OK", b"OK"]
             assert made.exchange(("GET", "x")) == b"mine"
             made.close()
-        assert hiredis.PushNotification
+
+    def test_takes_what_nobody_asked_for_as_no_answer(self, tmp_path):
+        """It would be somebody else's session."""
+        with Peer(tmp_path, b"$5\r\nfirst\r\n$8\r\nsurprise\r\n") as peer:
+            made = Wire(redis.UnixDomainSocketConnection(path=peer.path, protocol=2, socket_timeout=20))
+            made._connection.connect = lambda: None
+            made._connection._sock = socket.socket(socket.AF_UNIX)
+            made._connection._sock.connect(peer.path)
+            made.connect()
+            assert made.exchange(("GET", "x")) == b"first"
+            with pytest.raises(redis.ConnectionError, match="nobody had asked for"):
+                made.exchange(("GET", "y"))
+            made.close()
 
 
 class TestASiteUnderGevent:
