@@ -368,7 +368,7 @@ class StoredSession(ABC):
         return Baseline(header.revision, header, payload), data
 
     def _is_over(self, baseline: Baseline | None) -> bool:
-        if self._store.lifetimes.absolute_ttl is None or baseline is None or baseline.header is None:
+        if baseline is None or baseline.header is None:
             return False
         return self._store.lifetimes.is_over(baseline.header.created, int(time()))
 

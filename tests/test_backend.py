@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.sessions.backends.base import CreateError, UpdateError
+from django.contrib.sessions.serializers import JSONSerializer
 from django.core.management import call_command
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_redis_sessions.backend import SessionStore
-from django_redis_sessions.errors import SessionStoreRefused
+from django_redis_sessions.errors import CorruptRecord, SessionStoreRefused
 from django_redis_sessions.keys import digest
 from django_redis_sessions.records import Codec, Header, header_of
 from tests.test_operations import HOSTILE
@@ -418,6 +421,42 @@ class TestTheSerializer:
 
 
 GOOD = Codec().seal(json.dumps({"item": 1}).encode(), Header(1, 2, 3))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class TestDjangosJsonSerializer:
+    """Its work is done here without it, for speed: what a session becomes must not differ."""
+
+    @given(data=st.dictionaries(st.text(), JSON_VALUES, max_size=5))
+    def test_would_write_the_same_bytes_and_read_the_same_data(self, data):
+        session = SessionStore()
+        payload = session._dumps(data)
+        assert payload == JSONSerializer().dumps(data)
+        assert session._loads(payload, 0) == JSONSerializer().loads(payload) == data
+
+    @pytest.mark.parametrize("data", [{"key": {1, 2}}, {("no", "text"): 1}, {"key": object()}])
+    def test_would_refuse_the_same_data(self, data):
+        with pytest.raises(TypeError) as ours:
+            SessionStore()._dumps(data)
+        with pytest.raises(TypeError) as djangos:
+            JSONSerializer().dumps(data)
+        assert str(ours.value) == str(djangos.value)
+
+    @pytest.mark.parametrize("payload", [b' {"a": 1}\n', b'{"a":1} x', b"", b"nonsense", b'{"a":NaN}'])
+    def test_would_read_or_refuse_the_same_bytes(self, payload):
+        try:
+            expected = repr(JSONSerializer().loads(payload))
+        except ValueError:
+            with pytest.raises(CorruptRecord):
+                SessionStore()._loads(payload, 0)
+        else:
+            assert repr(SessionStore()._loads(payload, 0)) == expected
 
 
 class TestAnUnreadableRecord:
