@@ -22,6 +22,8 @@ class Contender:
     #: The package that has to be installed, by its import name.
     needs: str = "redis"
     is_on_redis: bool = True
+    #: Beside what every contender that keeps its sessions with this package has in SESSION_REDIS.
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def is_installed(self) -> bool:
@@ -35,8 +37,12 @@ class Contender:
         so only one contender can be turned to at a time.
         """
         from django.conf import settings
+        from django.test.signals import setting_changed
 
         settings.SESSION_CACHE_ALIAS = self.cache
+        if (given := {"URL": settings.SESSION_REDIS["URL"], **dict(self.options)}) != settings.SESSION_REDIS:
+            settings.SESSION_REDIS = given
+            setting_changed.send(Contender, setting="SESSION_REDIS", value=given, enter=True)
 
     def session_store(self) -> Any:
         """Its ``SessionStore`` class, untouched."""
@@ -50,6 +56,13 @@ THIS = Contender(
     label="this package",
     engine="django_redis_sessions.backend",
     middleware="django_redis_sessions.middleware.SessionMiddleware",
+)
+#: For the bytes alone.
+WITHOUT_INDEX = Contender(
+    name="this-without-index",
+    label='this package, "USER_INDEX": False',
+    engine=THIS.engine,
+    options=(("USER_INDEX", False),),
 )
 DJANGO_CACHE = Contender(
     name="django-cache", label="Django's cache engine", engine="django.contrib.sessions.backends.cache"

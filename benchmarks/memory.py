@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.contenders import THIS, Contender
+from benchmarks.contenders import THIS, WITHOUT_INDEX, Contender
 from benchmarks.content import CONTENTS, length
 from benchmarks.traffic import RawConnection
 from benchmarks.workers import EngineWorker
@@ -21,6 +21,7 @@ def measure(contenders: Sequence[Contender], path: str) -> dict[str, Any]:
     """``{content: {"json_bytes": …, "redis_bytes": {contender: …}}}``, on a server that nobody else uses."""
     connection = RawConnection(path)
     engines = [contender for contender in contenders if contender.engine and contender.is_on_redis]
+    engines.append(WITHOUT_INDEX)
     try:
         return {
             name: {

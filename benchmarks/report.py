@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.contenders import WITHOUT_INDEX
+
 Result = Mapping[str, Any]
 
 
@@ -148,6 +150,7 @@ def _wire(found: Result) -> str:
 
 
 def _memory(result: Result, labels: Mapping[str, str]) -> Table:
+    labels = {**labels, WITHOUT_INDEX.name: WITHOUT_INDEX.label}
     names = [name for name in labels if any(name in case["redis_bytes"] for case in result.values())]
     rows = []
     for name in names:
@@ -159,8 +162,8 @@ def _memory(result: Result, labels: Mapping[str, str]) -> Table:
     head = ["", *(f"{name}, {case['json_bytes']:,} B" for name, case in result.items())]
     return Table(
         "Memory of a session",
-        "Bytes in Redis (this package's divided by it), by the content and its bytes as JSON; without an index of "
-        "sessions by user.",
+        "Bytes in Redis (this package's divided by it), by the content and its bytes as JSON, with all keys that "
+        "come with the session: here the index of a user who has no other session.",
         head,
         rows,
     )

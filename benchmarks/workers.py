@@ -7,6 +7,7 @@ encode nor decode a session, notice no rival and no logout.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import count
 from typing import Any, Protocol
 
@@ -90,7 +91,7 @@ def found(data: Content) -> Content:
     return data
 
 
-class BareWorker:
+class BareWorker(ABC):
     """Stored bytes by name, for the floor and for redis-py."""
 
     def __init__(self, prefix: str, records: _Records) -> None:
@@ -103,8 +104,9 @@ class BareWorker:
         self._record = self._records.of(content)
         return self._create(next(self._names))
 
+    @abstractmethod
     def _create(self, name: str) -> str:
-        raise NotImplementedError
+        """Store the record under this name; the name."""
 
 
 class RawWorker(BareWorker):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class RecordAhead:
+class RecordAhead(Generic[T]):
     """A record on its way to the running loop, for the session with ``session_key``.
 
     Nobody needs to wait for it: an error that nobody asked about is dropped, and a request that is
     cancelled leaves the round trip to finish by itself.
     """
 
-    def __init__(self, session_key: str, reading: Coroutine[None, None, bytes | None]) -> None:
+    def __init__(self, session_key: str, reading: Coroutine[None, None, T]) -> None:
         self.session_key = session_key
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(reading)
@@ -26,15 +29,15 @@ class RecordAhead:
         except RuntimeError:
             return not self._loop.is_closed()
 
-    def result(self) -> bytes | None:
+    def result(self) -> T:
         """The record; waits for it in a thread that ``can_block()``."""
         return asyncio.run_coroutine_threadsafe(self.aresult(), self._loop).result()
 
-    async def aresult(self) -> bytes | None:
+    async def aresult(self) -> T:
         """Async twin of ``result()``, for the loop."""
         return await asyncio.shield(self._task)
 
 
-def _look_at_error(task: asyncio.Task[bytes | None]) -> None:
+def _look_at_error(task: asyncio.Task[T]) -> None:
     if not task.cancelled():
         task.exception()

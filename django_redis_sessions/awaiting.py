@@ -217,9 +217,7 @@ class AwaitingClient:
             await connection.send_command("PING")
             await connection.read_response()
         except redis.RedisError as error:
-            # An answer, of a kind: whoever asks next will be told.
-            if Attempts(0).judge(error, is_fresh=True).is_answer:
-                self._route.answered()
+            self._route.probe_failed(error)
         else:
             self._route.answered()
         finally:

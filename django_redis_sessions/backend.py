@@ -10,23 +10,25 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from time import monotonic
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.contrib.sessions.backends.base import VALID_KEY_CHARS, CreateError, SessionBase, UpdateError
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.serializers import JSONSerializer
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 
-from django_redis_sessions import conf, errors, operations, records
+from django_redis_sessions import conf, errors, operations, records, signals
 from django_redis_sessions import expiry as expiring
 from django_redis_sessions.ahead import RecordAhead
-from django_redis_sessions.executors import AsyncClient, Client, arun, run
-from django_redis_sessions.operations import Operation
+from django_redis_sessions.announcements import Revoked, Rotated
+from django_redis_sessions.devices import Device
+from django_redis_sessions.executors import AsyncClient, arun, run
+from django_redis_sessions.operations import Located, Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
+from django_redis_sessions.seen import SeenSession
 from django_redis_sessions.store import Store
-from django_redis_sessions.stored import StoredSession
+from django_redis_sessions.stored import Created
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class SessionKeyTaken(errors.SessionKeyTaken, CreateError):
     """As Django knows it."""
 
 
-class SessionStore(StoredSession, SessionBase):
+class SessionStore(SeenSession, SessionBase):
     """A session in Redis: one record, one round trip for each method.
 
     Every method that speaks to Redis raises ``SessionStoreError`` when Redis fails; a failure is
@@ -75,7 +77,12 @@ class SessionStore(StoredSession, SessionBase):
     #: cannot be reached; our middleware says so under ``ON_OUTAGE: "anonymous"``.
     tolerates_outage = False
     _outage_ends = 0.0
-    _ahead: RecordAhead | None = None
+    _ahead: RecordAhead[Located | None] | None = None
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self._began_us = time_ns() // 1000
+        self._news = []
 
     # Reading
 
@@ -97,24 +104,29 @@ class SessionStore(StoredSession, SessionBase):
             return self._without(error)
 
     def _load(self) -> dict[str, Any]:
-        ahead = self._take_ahead()
+        ahead, reading = self._take_ahead(), self._reading()
         if ahead is not None and ahead.can_block():
-            reading = operations.known(ahead.result())
-        else:
-            reading = self._reading()
+            try:
+                reading = operations.known(ahead.result())
+            except errors.SessionStoreError as error:
+                reading = operations.failed(error)
         return self._perform(self._loading(reading))
 
     async def _aload(self) -> dict[str, Any]:
-        ahead = self._take_ahead()
-        reading = operations.known(await ahead.aresult()) if ahead is not None else self._reading()
+        ahead, reading = self._take_ahead(), self._reading()
+        if ahead is not None:
+            try:
+                reading = operations.known(await ahead.aresult())
+            except errors.SessionStoreError as error:
+                reading = operations.failed(error)
         return await self._aperform(self._loading(reading))
 
     def load_ahead(self) -> None:
         """Start fetching the record on the running loop; the next load uses it, if one comes."""
-        if self.session_key is not None:
+        if self._store.keys.accepts(self.session_key):
             self._ahead = RecordAhead(self.session_key, arun(self._async_client, self._reading()))
 
-    def _take_ahead(self) -> RecordAhead | None:
+    def _take_ahead(self) -> RecordAhead[Located | None] | None:
         ahead, self._ahead = self._ahead, None
         return ahead if ahead is not None and ahead.session_key == self.session_key else None
 
@@ -213,6 +225,17 @@ class SessionStore(StoredSession, SessionBase):
         """Async twin of ``increment()``."""
         return await self.amutate(key, lambda value: value + by, 0)
 
+    def see(self, device: Device | None) -> None:
+        """Store that the visitor was here now, and where unless None; the session ends when it would anyway.
+
+        One round trip. Of what this object has changed nothing is stored. A failure is logged.
+        """
+        self._perform(self._seeing(device))
+
+    async def asee(self, device: Device | None) -> None:
+        """Async twin of ``see()``."""
+        await self._aperform(self._seeing(device))
+
     @classmethod
     def clear_expired(cls) -> None:
         """Nothing to do: Redis forgets expired sessions itself."""
@@ -281,12 +304,9 @@ class SessionStore(StoredSession, SessionBase):
     def _idle_life(self, data: dict[str, Any]) -> float:
         return self.get_expiry_age(expiry=data.get(_EXPIRY))
 
-    def _new_session_key(self) -> str:
-        return get_random_string(32, VALID_KEY_CHARS)
-
     @property
     def _follows_moves(self) -> bool:
-        return conf.has_retired_secret_keys()
+        return conf.has_retired_secret_keys() or self._store.keys.are_moving
 
     def _changed(self) -> None:
         self.modified = True
@@ -307,10 +327,13 @@ class SessionStore(StoredSession, SessionBase):
     def _perform(self, operation: Operation[T]) -> T:
         self._recall_outage()
         try:
-            return run(self._client, operation)
+            return run(conf.store().connections.client(), operation)
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise
+        finally:
+            if self._news:
+                signals.tell(type(self), self._take_news())
 
     async def _aperform(self, operation: Operation[T]) -> T:
         self._recall_outage()
@@ -319,6 +342,14 @@ class SessionStore(StoredSession, SessionBase):
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise
+        finally:
+            if self._news:
+                await signals.atell(type(self), self._take_news())
+
+    def _take_news(self) -> list[Created | Rotated | Revoked]:
+        # A receiver may use this very session.
+        news, self._news = self._news, []
+        return news
 
     def _remember_outage(self, error: errors.SessionStoreUnavailable) -> None:
         self.outage = error
@@ -330,10 +361,6 @@ class SessionStore(StoredSession, SessionBase):
             raise errors.SessionStoreUnavailable(
                 str(self.outage), address=self.outage.address
             ) from self.outage
-
-    @property
-    def _client(self) -> Client:
-        return conf.store().connections.client()
 
     @property
     def _async_client(self) -> AsyncClient:

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from django_redis_sessions import conf, sessions
-from django_redis_sessions.configuration import SETTING
+from django_redis_sessions import conf, sessions, visitors
+from django_redis_sessions.configuration import SETTING, Problem
 from django_redis_sessions.errors import SessionStoreError
 
 TAG = "sessions"
@@ -18,11 +18,16 @@ TAG = "sessions"
 
 @register(TAG)
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Every problem with ``SESSION_REDIS`` and the files that it names."""
-    return [
-        Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
-        for problem in conf.problems()
-    ]
+    """Every problem with ``SESSION_REDIS``, and the files and classes of session keys that it names."""
+    return [_error(problem) for problem in conf.problems()]
+
+
+@register(TAG)
+def check_devices(**_: Any) -> list[CheckMessage]:
+    """A function that ``DEVICES`` names and that cannot be called. Imports it."""
+    if conf.problems() or (wrong := visitors.problem()) is None:
+        return []
+    return [_error(wrong)]
 
 
 @register(TAG, deploy=True)
@@ -64,3 +69,7 @@ def check_embedded_server(**_: Any) -> list[CheckMessage]:
             id="django_redis_sessions.W001",
         )
     ]
+
+
+def _error(problem: Problem) -> CheckMessage:
+    return Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")

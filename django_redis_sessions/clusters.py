@@ -55,6 +55,7 @@ def key_of(command: Command) -> str | bytes | None:
         "INFO",
         "DBSIZE",
         "PING",
+        "PUBLISH",
         "WAIT",
         "CLUSTER",
         "CONFIG",
@@ -93,7 +94,7 @@ class Routing:
         """The replies to ``commands``, in order; errors of redis-py among them.
 
         A command without a key belongs to the one before it and goes wherever that one goes, on the
-        same connection (WAIT); a first one goes to any node.
+        same connection (WAIT, PUBLISH); a first one goes to any node.
         """
         replies: list[Any] = [None] * len(commands)
         pending = _units(commands)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_redis_sessions import configuration, dictionary_files
+from django_redis_sessions import configuration, dictionary_files, schemes
 from django_redis_sessions.configuration import SETTING, Problem, settings_from
 from django_redis_sessions.errors import SessionStoreError
+from django_redis_sessions.schemes import needs_secrets
 from django_redis_sessions.store import Store
 
 _lock = threading.Lock()
@@ -27,9 +30,15 @@ def given() -> Any:
 
 
 def problems() -> list[Problem]:
-    """All that is wrong with ``SESSION_REDIS`` and with the files that it names; no round trip."""
+    """All that is wrong with ``SESSION_REDIS`` and with the files and classes that it names; no round trip.
+
+    Imports the classes that ``KEYS`` names.
+    """
     found = configuration.problems(given())
-    return found or dictionary_files.problems(settings_from(given()).compression, _base())
+    return found or [
+        *dictionary_files.problems(settings_from(given()).compression, _base()),
+        *_key_problems(settings_from(given()).keys),
+    ]
 
 
 def is_debug() -> bool:
@@ -78,6 +87,16 @@ def has_retired_secret_keys() -> bool:
     return bool(settings.SECRET_KEY_FALLBACKS)
 
 
+def secret_keys(*, are_needed: bool = True) -> tuple[str | bytes, ...]:
+    """SECRET_KEY, and behind it those of before; none where the project has none, and none ``are_needed``."""
+    try:
+        return (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    except ImproperlyConfigured:
+        if are_needed:
+            raise
+        return ()
+
+
 def authentication_backends() -> list[str]:
     """The dotted paths a session may name as the one that signed its user in."""
     return list(settings.AUTHENTICATION_BACKENDS)
@@ -100,13 +119,28 @@ def _read() -> Store:
     global _store
     with _lock:
         if _store is None:
-            _store = Store.of(settings_from(given()), project=_project(), directory=_base())
+            read = settings_from(given())
+            _store = Store.of(
+                read,
+                project=_project(),
+                directory=_base(),
+                secrets=secret_keys(are_needed=needs_secrets(read.keys)),
+            )
         return _store
 
 
 def _project() -> str:
     """The settings module with its place: the same for all processes of one project on this machine."""
     return f"{getattr(settings, 'SETTINGS_MODULE', '')}@{_base()}"
+
+
+def _key_problems(names: Iterable[str]) -> Iterator[Problem]:
+    for path in names:
+        if path not in schemes.SCHEMES and (wrong := schemes.problem(path, settings.SECRET_KEY)):
+            hint = (
+                "Name a class with the methods of django_redis_sessions.schemes.Scheme, made from SECRET_KEY."
+            )
+            yield Problem("E009", wrong, hint)
 
 
 def _base() -> str:
@@ -116,7 +150,10 @@ def _base() -> str:
 
 def _forget(*, setting: str, **_: Any) -> None:
     global _store
-    if setting == SETTING and _store is not None:
+    if _store is None:
+        return
+    is_secret = setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+    if setting == SETTING or (is_secret and needs_secrets(_store.settings.keys)):
         _store.connections.close()
         _store = None
 

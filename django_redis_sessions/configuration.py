@@ -15,7 +15,7 @@ from os import PathLike, fspath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from django_redis_sessions import keys
+from django_redis_sessions import schemes
 from django_redis_sessions.errors import SessionStoreMisconfigured
 from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
 
@@ -34,7 +34,11 @@ REDIS_PORT, SENTINEL_PORT = 6379, 26379
 CONFLICTS = ("merge", "overwrite", "strict")
 INTERRUPTIONS = ("raise", "drop")
 OUTAGES = ("error", "anonymous")
+#: Every sign-in beyond the limit looks through all sessions of its user.
+LARGEST_LIMIT = 1000
+LIMIT_POLICIES = ("oldest-out", "refuse")
 COMPRESSIONS = ("dictionary", "zlib", None)
+DEVICES = ("full", "masked", "agent", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +55,21 @@ class Settings:
     rolling: float | None = None
     conflict: str = "merge"
     interrupted: str = "raise"
-    keys: str = "hashed"
+    #: Of ``schemes.SCHEMES``, or dotted paths of classes; the first makes new session keys.
+    keys: tuple[str, ...] = ("hashed",)
     #: One of ``COMPRESSIONS``, or several of them and of dictionary files' paths, the first for new records.
     compression: str | tuple[str | None, ...] | None = "dictionary"
     timeout: float = 1.0
     retries: int = 1
     wait_replicas: int = 0
     on_outage: str = "error"
+    user_index: bool = True
+    #: 0 for any number.
+    max_sessions_per_user: int = 0
+    on_limit: str = "oldest-out"
+    #: One of ``DEVICES``, or the dotted path of a function of the project's.
+    devices: str | None = "full"
+    last_seen: int | None = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ def problems(given: object) -> list[Problem]:
         return [
             Problem("E001", f"{SETTING} is not a dict.", f"Write {SETTING} = {{'URL': '{Settings().url}'}}.")
         ]
-    return [*_unknown_names(given), *_unusable_values(given)]
+    return [*_unknown_names(given), *_unusable_values(given), *_contradictions(given)]
 
 
 def settings_from(given: object) -> Settings:
@@ -171,6 +183,15 @@ def _unusable_values(given: Mapping[Any, Any]) -> Iterator[Problem]:
             yield Problem("E003", f"{SETTING}[{name!r}] {wrong}.", rule.hint)
 
 
+def _contradictions(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    if given.get("MAX_SESSIONS_PER_USER") is not None and given.get("USER_INDEX") is False:
+        yield Problem(
+            "E003",
+            f"{SETTING}['MAX_SESSIONS_PER_USER'] needs the index that {SETTING}['USER_INDEX'] turns off.",
+            "Remove one of them.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """How one setting is judged and read; ``wrong`` finishes a sentence or gives None."""
@@ -197,13 +218,13 @@ def _or_none(wrong: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
     return lambda value: None if value is None else wrong(value)
 
 
-def _one_of(*choices: str | None) -> Callable[[Any], str | None]:
+def _one_of(*choices: str | None, or_else: str = "") -> Callable[[Any], str | None]:
     def wrong(value: object) -> str | None:
         if value in choices:
             return None
         near = get_close_matches(str(value), [choice for choice in choices if choice], n=1)
         suggestion = f"; did you mean {near[0]!r}" if near else ""
-        return f"is {value!r}, but must be one of {', '.join(map(repr, choices))}{suggestion}"
+        return f"is {value!r}, but must be one of {', '.join(map(repr, choices))}{or_else}{suggestion}"
 
     return wrong
 
@@ -280,8 +301,7 @@ def _wrong_way(value: object) -> str | None:
     # A word with a dot or a slash cannot be a misspelt one.
     if isinstance(value, PathLike) or (isinstance(value, str) and any(mark in value for mark in "./\\")):
         return None
-    wrong = _one_of(*COMPRESSIONS)(value)
-    return wrong and f"{wrong}, or the path of a dictionary file"
+    return _one_of(*COMPRESSIONS, or_else=", or the path of a dictionary file")(value)
 
 
 def _compression(value: Any) -> str | tuple[str | None, ...] | None:
@@ -293,9 +313,58 @@ def _compression(value: Any) -> str | tuple[str | None, ...] | None:
     return (fspath(value),)
 
 
+def _is_module(value: object) -> bool:
+    return isinstance(value, str) and all(part.isidentifier() for part in value.split("."))
+
+
+def _is_path(value: object) -> bool:
+    return _is_module(value) and "." in str(value)
+
+
+def _wrong_keys(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return _wrong_scheme(value)
+    if not value:
+        return "is an empty list"
+    for number, each in enumerate(value):
+        if wrong := _wrong_scheme(each):
+            return wrong
+        if each in value[:number]:
+            return f"names {each!r} twice"
+    return None
+
+
+def _wrong_scheme(value: object) -> str | None:
+    # A word with a dot in it cannot be a misspelt one.
+    if _is_path(value):
+        return None
+    return _one_of(*schemes.SCHEMES, or_else=", or the dotted path of a class")(value)
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _wrong_devices(value: object) -> str | None:
+    # A word with a dot in it cannot be a misspelt one.
+    if _is_path(value):
+        return None
+    return _one_of(*DEVICES, or_else=", or the dotted path of a function")(value)
+
+
 def _wrong_count(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10:
         return f"is {value!r}, but must be a whole number from 0 to 10"
+    return None
+
+
+def _wrong_switch(value: object) -> str | None:
+    return None if isinstance(value, bool) else f"is {value!r}, but must be True or False"
+
+
+def _wrong_limit(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_LIMIT:
+        return f"is {value!r}, but must be a whole number from 1 to {LARGEST_LIMIT}"
     return None
 
 
@@ -328,7 +397,7 @@ _RULES: dict[str, _Rule] = {
     "ROLLING": _Rule(_wrong_share, "Use True, False, or a number from 0 to below 1 such as 0.5.", _share),
     "CONFLICT": _Rule(_one_of(*CONFLICTS)),
     "INTERRUPTED": _Rule(_one_of(*INTERRUPTIONS)),
-    "KEYS": _Rule(_one_of(*keys.SCHEMES)),
+    "KEYS": _Rule(_wrong_keys, "The first of a list makes new session keys.", _keys),
     "COMPRESSION": _Rule(
         _wrong_compression, "A path has a dot or a slash in it, or is a pathlib.Path.", _compression
     ),
@@ -336,6 +405,13 @@ _RULES: dict[str, _Rule] = {
     "RETRIES": _Rule(_wrong_count),
     "WAIT_REPLICAS": _Rule(_wrong_count),
     "ON_OUTAGE": _Rule(_one_of(*OUTAGES)),
+    "USER_INDEX": _Rule(_wrong_switch),
+    "MAX_SESSIONS_PER_USER": _Rule(
+        _or_none(_wrong_limit), "Use None for any number.", lambda value: value or 0
+    ),
+    "ON_LIMIT": _Rule(_one_of(*LIMIT_POLICIES)),
+    "DEVICES": _Rule(_wrong_devices),
+    "LAST_SEEN": _TTL,
 }
 
 

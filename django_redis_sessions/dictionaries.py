@@ -70,11 +70,32 @@ _FIRST = (
     b'"_auth_user_hash":"'
 )
 
+_SECOND = (
+    # The devices of signed-in sessions (``devices``); a session has one, so they stand first.
+    b" OPR/120.0.0.0 SamsungBrowser/28.0 Chrome/130.0 CriOS/140.0. FxiOS/140.0 Mobile/15E148 GSA/"
+    b'","agent":"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/'
+    b'","agent":"Mozilla/5.0 (Android 16; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0"}'
+    b'","agent":"Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0"}'
+    b'","agent":"Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}'
+    b'","agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/'
+    b'","agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"}'
+    b'","agent":"Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/'
+    b'","agent":"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)'
+    b' Version/26.0 Safari/605.1.15"}'
+    b'","agent":"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko)'
+    b' Chrome/140.0.0.0 Mobile Safari/537.36"}'
+    b'","agent":"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15'
+    b' (KHTML, like Gecko) Version/26.0 Mobile/15E148 Safari/604.1"}'
+    b'","agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)'
+    b' Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0"}' + _FIRST + b'","_session_device":{"address":"'
+    # The digits of the hash are taken out before, so this goes on where the first one ends.
+)
+
 #: ``{number: text}``; a record's header holds the number.
-DICTIONARIES: dict[int, bytes] = {1: _FIRST}
+DICTIONARIES: dict[int, bytes] = {1: _FIRST, 2: _SECOND}
 
 #: The dictionary that new records are compressed with.
-NEWEST = 1
+NEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@
     ├── SessionEnded               the session was deleted meanwhile, by a logout for example
     ├── SessionConflict            somebody else has saved the session meanwhile
     ├── SessionKeyTaken            a session with this key exists already
+    ├── SessionLimitReached        the user has as many sessions as MAX_SESSIONS_PER_USER allows
     ├── TooFewSessions             too little is stored to train a dictionary on (never reaches a view)
     └── CorruptRecord              stored bytes that cannot be a session (never reaches a view)
 
 Under Django, ``SessionEnded`` and ``SessionConflict`` are also an ``UpdateError`` and a
 ``SessionInterrupted``, which Django answers with 400, and ``SessionKeyTaken`` is also a ``CreateError``.
+Our middleware answers ``SessionLimitReached`` with 403.
 No message holds a password, a session key or session data.
 """
 
@@ -81,6 +83,17 @@ class SessionKeyTaken(SessionStoreError):
 
     def __init__(self) -> None:
         super().__init__("A session with this key exists already.")
+
+
+class SessionLimitReached(SessionStoreError):
+    """The user may have no further session, and nothing was written: nobody was signed in."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This user is signed in {limit} times already, which is as often as "
+            f"SESSION_REDIS['MAX_SESSIONS_PER_USER'] allows. Sign out somewhere else first."
+        )
+        self.limit = limit
 
 
 class TooFewSessions(SessionStoreError):

@@ -7,11 +7,12 @@ takes time is in the client they are given, which raises this package's errors.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import sleep
 from typing import Any, Protocol, TypeVar
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.operations import Command, Operation, Pause
+from django_redis_sessions.operations import Aside, Command, Masters, Operation, Pause, Saying
 
 T = TypeVar("T")
 
@@ -22,12 +23,18 @@ class Client(Protocol):
     def execute(self, command: Command | list[Command], /) -> Any:
         """The raw reply; for a list, a list whose items may be errors of this package."""
 
+    def nodes(self) -> Sequence[Client]:
+        """A client for each server that holds keys."""
+
 
 class AsyncClient(Protocol):
     """What ``arun`` needs: the awaitable twin of ``Client``."""
 
     async def execute(self, command: Command | list[Command], /) -> Any:
         """Async twin of ``Client.execute()``."""
+
+    async def nodes(self) -> Sequence[AsyncClient]:
+        """Async twin of ``Client.nodes()``."""
 
 
 def run(client: Client, operation: Operation[T]) -> T:
@@ -36,11 +43,7 @@ def run(client: Client, operation: Operation[T]) -> T:
         step = operation.send(None)
         while True:
             try:
-                if isinstance(step, Pause):
-                    sleep(step.seconds)
-                    reply = None
-                else:
-                    reply = client.execute(step)
+                reply = _aside(client, step) if isinstance(step, Aside) else client.execute(step)
             except SessionStoreError as error:
                 step = operation.throw(error)
             else:
@@ -55,9 +58,8 @@ async def arun(client: AsyncClient, operation: Operation[T]) -> T:
         step = operation.send(None)
         while True:
             try:
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    reply = None
+                if isinstance(step, Aside):
+                    reply = await _aaside(client, step)
                 else:
                     reply = await client.execute(step)
             except SessionStoreError as error:
@@ -66,3 +68,26 @@ async def arun(client: AsyncClient, operation: Operation[T]) -> T:
                 step = operation.send(reply)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]  # StopIteration.value is not generic
+
+
+def _aside(client: Client, step: Aside) -> Any:
+    match step:
+        case Pause():
+            return sleep(step.seconds)
+        case Masters():
+            return client.nodes()
+        case Saying():
+            return step.server.execute(step.step)
+    raise TypeError(f"an operation yielded {step!r}")
+
+
+async def _aaside(client: AsyncClient, step: Aside) -> Any:
+    """Async twin of ``_aside()``."""
+    match step:
+        case Pause():
+            return await asyncio.sleep(step.seconds)
+        case Masters():
+            return await client.nodes()
+        case Saying():
+            return await step.server.execute(step.step)
+    raise TypeError(f"an operation yielded {step!r}")

@@ -29,6 +29,16 @@ def ttl_for(expiry_age: float) -> int | None:
     return math.ceil(expiry_age)
 
 
+def index_score(touched: int, ttl: int) -> int:
+    """The second, rounded up, in which a session that was touched then is surely over.
+
+    Rounded to steps of at most a 64th of its life, so that a user's index is written to only now and
+    then, however often the session is: as long as the score stays the same, so does the index.
+    """
+    step = 1 << max(0, (ttl // 64).bit_length() - 1)
+    return -(-(touched + ttl) // step) * step
+
+
 def comparable(expiry: Any, modification: datetime, make_aware: Callable[[datetime], datetime]) -> Any:
     """``expiry`` as Django stores it, made comparable with ``modification``.
 
@@ -90,11 +100,14 @@ class Lifetimes:
     ) -> bool:
         """Whether reading a session is the moment to extend its life.
 
-        ``given`` is the ttl it was stored with, ``possible`` the one it would be stored with now.
+        ``given`` is the ttl that its life had when it was ``touched``, ``possible`` the one it would be
+        stored with now.
         """
         if is_anonymous and self.probation_ttl is not None and given <= self.probation_ttl < possible:
             return True
-        if self.rolling is None or now - touched <= self.rolling * given:
+        if self.rolling is None:
             return False
-        # A fixed end stays where it is; both sides of it are rounded to seconds.
-        return now + possible > touched + given + 1
+        # What has gone of the life, whoever has been seen in between. A fixed end stays where it
+        # is, and both sides of it are rounded to seconds.
+        gone = now + possible - (touched + given)
+        return gone > max(self.rolling * possible, 1)

@@ -1,52 +1,69 @@
 """Which names does this package use in Redis?
 
-======================================  ========  ==============================  ==============================
-Redis key                               type      content                         lifetime
-======================================  ========  ==============================  ==============================
-``<prefix>:r:<digest of session key>``  string    the session's record            what is left of the session
-``<prefix>:f:<digest of session key>``  string    where the session has moved to  10 seconds after a rotation
-======================================  ========  ==============================  ==============================
+======================================  ==========  ==============================  ===============================
+Redis key                               type        content                         lifetime
+======================================  ==========  ==============================  ===============================
+``<prefix>:r:<digest of session key>``  string      the session's record            what is left of the session
+``<prefix>:f:<digest of session key>``  string      where the session has moved to  10 seconds, or as the session
+``<prefix>:m:{<key of the record>}``    string      the digest it has moved to      60 seconds after a rotation
+``<prefix>:u:<user marker>``            sorted set  the sessions of one user        as its youngest session, 1 h more
+======================================  ==========  ==============================  ===============================
 
-With ``KEYS: "plain"`` the session key itself stands in place of its digest. The letter keeps
-kinds of keys apart, so that no cookie, whatever it says, can name a key of another kind.
+With ``KEYS: "plain"`` the session key itself stands in place of its digest, except in ``f``, and in ``m``
+on a single server; ``schemes`` has the choices. The letter keeps kinds of keys apart, so that no cookie,
+whatever it says, can name a key of another kind.
 
-A session that moves to a new key because SECRET_KEY was rotated leaves a forwarding address: the
-new session key, masked by the old one, so that nobody can read it who does not have the old cookie.
+Not a key but a pub/sub channel, ``<prefix>:revocations`` carries a message for every session that is
+ended or moved; ``announcements`` has the wording. Redis keeps nothing of what it hands on there.
+
+A session that moves to a new key because SECRET_KEY was rotated, or to another scheme of keys, leaves a
+forwarding address: the new session key, masked by the old one, so that nobody can read it who does not
+have the old cookie.
 
 The digest is the first 24 characters of the URL-safe base64 of SHA-256 (144 bits): it finds the
 record, but nobody can make the cookie from it. It doubles as the session's public *handle*, the
 only name of a session that logs, errors and commands show.
+
+A user's index has a member for each session, scored with the second in which it is surely over
+(``expiry.index_score``), and up to three of other kinds, told apart by their first character, which no
+digest and no session key can have:
+
+- ``=<user id>``, score 0: whose index it is, which its name does not say;
+- ``!``, scored with microseconds since 1970: the user's sessions were revoked then, and no request
+  that had begun before may add one;
+- ``~<digest>``: a session that is being revoked, until its record is gone.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
 from binascii import b2a_base64
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256, shake_256
+from typing import TypeGuard
 
-#: How ``SESSION_REDIS["KEYS"]`` may be spelt.
-SCHEMES = ("hashed", "plain")
+from django_redis_sessions.schemes import HASHED, SCHEMES, Plain, Scheme, digest, is_handle, is_plausible
 
-_PLAUSIBLE = re.compile(r"[0-9A-Za-z_-]{8,128}", re.ASCII).fullmatch
+__all__ = [
+    "SCHEMES",
+    "Keys",
+    "digest",
+    "escaped",
+    "forwarded",
+    "forwarding_address",
+    "is_handle",
+    "is_plausible",
+    "user_marker",
+]
+
 _MARKER_LENGTH = 9
-# What base64.urlsafe_b64encode() does, with fewer calls: every load needs a digest.
+# No browser keeps a longer cookie (RFC 6265, section 6.1); a project's own session keys may be long.
+_LONGEST_KEY = 4096
+# What base64.urlsafe_b64encode() does, with fewer calls.
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-
-def is_plausible(session_key: str | None) -> bool:
-    """Whether some engine could have made this session key: 8 to 128 letters, digits, ``-`` and ``_``.
-
-    What a cookie says is anybody's text. Anything else is an unknown session and costs no round trip.
-    """
-    return session_key is not None and _PLAUSIBLE(session_key) is not None
-
-
-def digest(session_key: str) -> str:
-    """24 characters that stand for ``session_key`` and do not give it away."""
-    short = sha256(session_key.encode()).digest()[:18]
-    return b2a_base64(short, newline=False).translate(_URL_SAFE).decode()
 
 
 @lru_cache(4096)
@@ -66,43 +83,157 @@ def forwarding_address(old: str, new: str) -> bytes:
 
 def forwarded(old: str, address: bytes) -> str | None:
     """The session key that ``address`` leads to from ``old``; None if it leads to none."""
+    if len(address) > _LONGEST_KEY:
+        return None
     mask = shake_256(b"forwarding:" + old.encode()).digest(len(address))
     new = bytes(a ^ b for a, b in zip(address, mask, strict=True)).decode("ascii", "replace")
-    return new if is_plausible(new) else None
+    return new if new and new.isascii() and new.isprintable() else None
+
+
+def texts(found: Iterable[bytes]) -> list[str]:
+    """What is text among these; what this package has written is, what others have may be anything."""
+    names = (each.decode(errors="replace") for each in found)
+    return [name for name in names if "\N{REPLACEMENT CHARACTER}" not in name]
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names every key of one deployment, and parses them back."""
+    """Names every key of one deployment, and parses them back.
+
+    ``are_spread`` says whether the keys live on several servers, so that no command and no script may
+    name two of them.
+    """
 
     prefix: str = "session"
-    scheme: str = "hashed"
+    schemes: tuple[Scheme, ...] = (HASHED,)
+    are_spread: bool = False
 
     def record(self, session_key: str) -> str:
-        """The Redis key of a session's record; ``session_key`` must be plausible."""
-        return f"{self.prefix}:r:{self._name(session_key)}"
+        """The Redis key of a session's record; one of the schemes must accept ``session_key``."""
+        return f"{self.prefix}:r:{self.name(session_key)}"
+
+    def record_named(self, name: str) -> str:
+        """The Redis key of the record with this ``name()``."""
+        return f"{self.prefix}:r:{name}"
 
     def forwarding(self, session_key: str) -> str:
-        """The Redis key of the address that a session has left behind; ``session_key`` must be plausible."""
-        return f"{self.prefix}:f:{self._name(session_key)}"
+        """The Redis key of the address that a session has left behind, whatever scheme its record goes by."""
+        return f"{self.prefix}:f:{self.handle(session_key)}"
+
+    def moved(self, name: str) -> str:
+        """The Redis key under which a session that was named so, or had this handle, has left its new name.
+
+        On a cluster in the slot of the record: what stands in braces decides, the first if there are several
+        (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
+        """
+        return f"{self.prefix}:m:{{{self.record_named(name if self.are_spread else self.handle_of(name))}}}"
+
+    def index(self, user: bytes) -> str:
+        """The Redis key of the index of the user with this marker."""
+        return f"{self.prefix}:u:{b2a_base64(user, newline=False).translate(_URL_SAFE).decode()}"
+
+    @property
+    def channel(self) -> str:
+        """The pub/sub channel on which the end of sessions is announced."""
+        return f"{self.prefix}:revocations"
+
+    def user_in(self, index: str) -> bytes:
+        """The marker of the user whose index has this Redis key; ``ValueError`` if it is nobody's."""
+        return urlsafe_b64decode(index[len(self.prefix) + 3 :])
+
+    def indexes_in(self, found: Iterable[bytes]) -> list[str]:
+        """Those of these Redis keys that can be users' indexes: somebody else may have written the others."""
+        return [index for index in texts(found) if self._is_index(index)]
+
+    def _is_index(self, index: str) -> bool:
+        try:
+            return self.index(self.user_in(index)) == index
+        except ValueError:
+            return False
 
     @property
     def records_pattern(self) -> str:
         """A SCAN pattern that all records match, and no key of another kind or prefix."""
-        return f"{_escaped(self.prefix)}:r:*"
+        return f"{escaped(self.prefix)}:r:*"
 
-    def handle(self, record_key: bytes) -> str:
-        """The public handle of the session whose record has this Redis key."""
-        name = record_key[len(self.prefix.encode()) + 3 :].decode(errors="replace")
-        return name if self.scheme == "hashed" else digest(name)
+    @property
+    def moved_pattern(self) -> str:
+        """A SCAN pattern that what sessions leave when they move matches, and no key of another kind or prefix."""
+        return f"{escaped(self.prefix)}:m:*"
 
-    def _name(self, session_key: str) -> str:
-        return digest(session_key) if self.scheme == "hashed" else session_key
+    @property
+    def indexes_pattern(self) -> str:
+        """A SCAN pattern that all users' indexes match, and no key of another kind or prefix."""
+        return f"{escaped(self.prefix)}:u:*"
+
+    def names(self, session_key: str | None) -> tuple[str, ...]:
+        """What may stand for a session in Redis keys and in indexes, first what does in the first scheme.
+
+        Several while a site moves from one scheme to another; none for text that is no session key.
+        """
+        if session_key is None:
+            return ()
+        if len(self.schemes) == 1:
+            name = self.schemes[0].name(session_key)
+            return () if name is None else (name,)
+        names = (scheme.name(session_key) for scheme in self.schemes)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def accepts(self, session_key: str | None) -> TypeGuard[str]:
+        """Whether this may be a session key. Anything else is an unknown session and costs no round trip."""
+        return bool(self.names(session_key))
+
+    def name(self, session_key: str) -> str:
+        """The first of the ``names()``; ``ValueError`` if there is none."""
+        for scheme in self.schemes:
+            name = scheme.name(session_key)
+            if name is not None:
+                return name
+        raise ValueError("This is no session key.")
+
+    def handle(self, session_key: str) -> str:
+        """The public handle of the session with this key; ``session_key`` may be any text."""
+        names = self.names(session_key)
+        return self.handle_of(names[0]) if names else digest(session_key)
+
+    def new(self) -> str:
+        """A session key that nobody has."""
+        return self.schemes[0].new()
+
+    def lasting(self, session_key: str) -> str | None:
+        """The name that the session shall have, by the first scheme; None if it needs another session key."""
+        return self.schemes[0].name(session_key)
+
+    def by(self, session_key: str, name: str) -> Keys:
+        """The same keys as seen by the scheme that gives the session this one of its ``names()``."""
+        return next(
+            replace(self, schemes=(scheme,)) for scheme in self.schemes if scheme.name(session_key) == name
+        )
+
+    @property
+    def are_moving(self) -> bool:
+        """Whether sessions may be kept in another way than new ones are."""
+        return len(self.schemes) > 1
+
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether a session's name may be its session key, so that its handle need not lead to it."""
+        return any(isinstance(scheme, Plain) for scheme in self.schemes)
+
+    def name_in(self, record_key: bytes) -> str:
+        """The name of the session whose record has this Redis key."""
+        return record_key[len(self.prefix.encode()) + 3 :].decode(errors="replace")
+
+    @staticmethod
+    def handle_of(name: str) -> str:
+        """The public handle of the session with this name."""
+        return name if is_handle(name) else digest(name)
 
 
 # Redis reads these as wildcards (https://redis.io/docs/latest/commands/keys/).
 _WILDCARDS = re.compile(r"[\\*?\[\]^]")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """``text`` as a pattern that it alone matches."""
     return _WILDCARDS.sub(lambda found: "\\" + found[0], text)

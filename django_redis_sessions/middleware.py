@@ -3,7 +3,8 @@
 A subclass of Django's middleware that can stand in its place. It differs where Django's cannot know
 better: an unknown cookie creates no record under SESSION_SAVE_EVERY_REQUEST, ``INTERRUPTED`` is
 honoured, a life that reading has extended renews the cookie, and an asynchronous request neither
-loads nor saves its session through a thread. A Redis that cannot be reached is answered with 503, or
+loads nor saves its session through a thread. Of signed-in sessions it keeps when and where they were
+last seen. A Redis that cannot be reached is answered with 503, or
 with pages without a session, and never costs anybody the cookie.
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.sessions.backends.base import UpdateError
@@ -22,10 +24,19 @@ from django.http.response import HttpResponseBase
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.utils.cache import patch_vary_headers
+from django.utils.html import escape
 from django.utils.http import http_date
+from django.utils.translation import get_language, gettext
 
 from django_redis_sessions import conf
-from django_redis_sessions.errors import SessionConflict, SessionStoreUnavailable
+from django_redis_sessions.devices import Device
+from django_redis_sessions.errors import (
+    SessionConflict,
+    SessionLimitReached,
+    SessionStoreUnavailable,
+)
+from django_redis_sessions.seen import SeenSession
+from django_redis_sessions.visitors import device_of
 
 #: Seconds after which a client may try again.
 RETRY_AFTER = 2
@@ -52,9 +63,11 @@ class SessionMiddleware(DjangoSessionMiddleware):
             request.session.tolerates_outage = True  # type: ignore[attr-defined]  # not every engine's
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """A view that could not do without its session: 503."""
+        """A view that could not do without its session: 503. One that could sign nobody in any more: 403."""
         if isinstance(exception, SessionStoreUnavailable):
             return unavailable(request, exception)
+        if isinstance(exception, SessionLimitReached):
+            return limit_reached(request, exception)
         return None
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -72,34 +85,26 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Save a session that was modified, and set, renew or delete its cookie."""
         closing = _Closing(request, response)
         if closing.has_to_load():
-            try:
+            with closing.attempt():
                 request.session._get_session()  # type: ignore[attr-defined]  # django-stubs leaves it out
-            except SessionStoreUnavailable as error:
-                closing.fail(error)
         if closing.has_to_save():
-            try:
+            with closing.attempt():
                 request.session.save()
-            except UpdateError as error:
-                closing.interrupt(error)
-            except SessionStoreUnavailable as error:
-                closing.fail(error)
+        elif closing.has_to_see():
+            request.session.see(closing.device())  # type: ignore[attr-defined]  # not every engine's
         return closing.finish()
 
     async def _aprocess_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Async twin of ``process_response()``."""
         closing = _Closing(request, response)
         if closing.has_to_load():
-            try:
+            with closing.attempt():
                 await request.session._aget_session()  # type: ignore[attr-defined]  # as above
-            except SessionStoreUnavailable as error:
-                closing.fail(error)
         if closing.has_to_save():
-            try:
+            with closing.attempt():
                 await request.session.asave()
-            except UpdateError as error:
-                closing.interrupt(error)
-            except SessionStoreUnavailable as error:
-                closing.fail(error)
+        elif closing.has_to_see():
+            await request.session.asee(closing.device())  # type: ignore[attr-defined]  # as above
         return closing.finish()
 
 
@@ -112,23 +117,46 @@ def unavailable(request: HttpRequest, error: SessionStoreUnavailable) -> HttpRes
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         response: HttpResponse = JsonResponse({"error": "sessions are unavailable"}, status=503)
     else:
-        try:
-            page = get_template("503.html").render({}, request=None)
-        except TemplateDoesNotExist:
-            page = _PAGE
-        response = HttpResponse(page, status=503)
+        title = gettext("Temporarily unavailable")
+        text = gettext(
+            "This page needs something that does not answer just now. "
+            "Please try again in a moment; you stay signed in."
+        )
+        response = HttpResponse(_page("503.html", title, text), status=503)
     response["Retry-After"] = str(RETRY_AFTER)
     response["Cache-Control"] = "no-store"
     return response
 
 
+def limit_reached(request: HttpRequest, error: SessionLimitReached) -> HttpResponse:
+    """403, as JSON for clients that ask for it, else the project's ``session_limit.html`` or a plain page."""
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        body = {"error": "too many sessions", "limit": error.limit}
+        response: HttpResponse = JsonResponse(body, status=403)
+    else:
+        title = gettext("You are signed in too often")
+        text = gettext(
+            "You are signed in on as many devices as is allowed. Sign out on one of them, and try again."
+        )
+        response = HttpResponse(_page("session_limit.html", title, text), status=403)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _page(template: str, title: str, text: str) -> str:
+    try:
+        return get_template(template).render({}, request=None)
+    except TemplateDoesNotExist:
+        return _PAGE.format(language=get_language() or "en", title=escape(title), text=escape(text))
+
+
 _PAGE = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Temporarily unavailable</title>
-<h1>Temporarily unavailable</h1>
-<p>This page needs something that does not answer just now. Please try again in a moment; you stay signed in.</p>
+<title>{title}</title>
+<h1>{title}</h1>
+<p>{text}</p>
 </html>
 """
 
@@ -165,32 +193,31 @@ class _Closing:
         if self.has_failed or self._goes_without():
             return False
         self.is_saved = self.response.status_code < 500
+        if self.is_saved and isinstance(self.session, SeenSession):
+            self.session.carry(self.device() if self.session.is_signed_in else None)
         return self.is_saved
 
-    def interrupt(self, error: UpdateError) -> None:
-        """The session was deleted during the request: fail, or keep the response and drop the changes.
+    def has_to_see(self) -> bool:
+        """Whether it is time to store that the visitor was here, as nothing else is stored."""
+        if self.outage is not None or self.response.status_code >= 500:
+            return False
+        return isinstance(self.session, SeenSession) and self.session.is_due_to_be_seen
 
-        The cookie stays: when the session has moved to another key, because the visitor signed in
-        beside this request, the browser has the new cookie by now.
-        """
-        if isinstance(error, SessionConflict):
-            # Nothing is gone: the view wanted to know about this one.
-            raise error
-        if conf.store().settings.interrupted == "raise":
-            raise SessionInterrupted(
-                "The request's session was deleted before the request completed. "
-                "The user may have logged out in a concurrent request, for example."
-            ) from error
-        self.is_interrupted = True
+    def device(self) -> Device | None:
+        """From where the request comes, as the project wants it recorded."""
+        return device_of(self.request)
 
-    def fail(self, error: SessionStoreUnavailable) -> None:
-        """What the request has changed could not be saved: say so, and leave the cookie alone."""
-        self.outage = error
-        self.has_failed = True
-
-    def _goes_without(self) -> bool:
-        """Whether the request has had no session because Redis could not be reached."""
-        return getattr(self.session, "is_unavailable", False)
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Around what may find the session deleted, Redis away or the user signed in too often already."""
+        try:
+            yield
+        except UpdateError as error:
+            self._interrupt(error)
+        except SessionStoreUnavailable as error:
+            self._fail(error)
+        except SessionLimitReached as error:
+            self._refuse(error)
 
     def finish(self) -> HttpResponseBase:
         """The response, with the cookie and the Vary header it needs."""
@@ -216,6 +243,35 @@ class _Closing:
         if self.varies:
             patch_vary_headers(self.response, ("Cookie",))
         return self.response
+
+    def _interrupt(self, error: UpdateError) -> None:
+        """The session was deleted during the request: fail, or keep the response and drop the changes.
+
+        The cookie stays: when the session has moved to another key, because the visitor signed in
+        beside this request, the browser has the new cookie by now.
+        """
+        if isinstance(error, SessionConflict):
+            # Nothing is gone: the view wanted to know about this one.
+            raise error
+        if conf.store().settings.interrupted == "raise":
+            raise SessionInterrupted(
+                "The request's session was deleted before the request completed. "
+                "The user may have logged out in a concurrent request, for example."
+            ) from error
+        self.is_interrupted = True
+
+    def _fail(self, error: SessionStoreUnavailable) -> None:
+        """What the request has changed could not be saved: say so, and leave the cookie alone."""
+        self.outage = error
+        self.has_failed = True
+
+    def _refuse(self, error: SessionLimitReached) -> None:
+        """Nobody was signed in: the visitor goes on with the anonymous session that is stored."""
+        self.response = limit_reached(self.request, error)
+
+    def _goes_without(self) -> bool:
+        """Whether the request has had no session because Redis could not be reached."""
+        return getattr(self.session, "is_unavailable", False)
 
     def _set_cookie(self) -> None:
         assert self.session is not None

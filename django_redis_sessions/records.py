@@ -11,8 +11,8 @@ big-endian, times in whole seconds since 1970::
     5   revision      6 random bytes, new with every write: who holds them knows the exact content
     11  created       when this sign-in (or, for anonymous sessions, this session) began
     15  user length   0 = anonymous, 32 at most
-    16  touched       when its life was last extended, by a write or by a touch
-    20  ttl           the idle life it was given then
+    16  touched       when it was last written, extended or seen
+    20  ttl           how long it was to live from then on
     24  checksum      CRC-32 of everything but itself and the life: finds accidents, stops nobody
     28  user marker   digest of the user's id (``keys.user_marker``)
     ..  body          what the serializer made, compressed if that is shorter
@@ -267,7 +267,8 @@ class _Writing:
 
 # How much of a window a session should find left by the dictionary.
 _USUAL = 4096
-# What a window of 8 kB sees whole, with the first dictionary.
+# What a window of 8 kB sees together with what the built-in dictionary holds of common sessions; by then
+# its devices have gone out of sight, and have been used.
 _SMALL = 8192 - 2906
 
 

@@ -22,7 +22,7 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 
 from django_redis_sessions import embedded
-from django_redis_sessions.attempts import Verdict
+from django_redis_sessions.attempts import Attempts, Verdict
 from django_redis_sessions.breaker import Breaker
 from django_redis_sessions.configuration import SETTING, Settings, Target, target_of
 from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured, SessionStoreUnavailable
@@ -117,6 +117,11 @@ class Route:
             _log.error(
                 "Sessions are unavailable: %s Others fail at once until it answers.", self.translated(error)
             )
+
+    def probe_failed(self, error: redis.RedisError) -> None:
+        """A probe met ``error``: maybe an answer, of a kind, and then whoever asks next will be told."""
+        if Attempts(0).judge(error, is_fresh=True).is_answer:
+            self.answered()
 
     def answered(self) -> None:
         """The server has answered, be it with an error."""

@@ -6,14 +6,16 @@ Knows nothing of Django, so other programs can build one too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django_redis_sessions import dictionary_files
-from django_redis_sessions.configuration import Settings
+from django_redis_sessions.configuration import Settings, target_of
 from django_redis_sessions.connections import Connections
 from django_redis_sessions.expiry import Lifetimes
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.records import Codec
+from django_redis_sessions.schemes import schemes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,15 +29,23 @@ class Store:
     connections: Connections
 
     @classmethod
-    def of(cls, settings: Settings, project: str = "", directory: str = "") -> Store:
+    def of(
+        cls, settings: Settings, project: str = "", directory: str = "", secrets: Sequence[str | bytes] = ()
+    ) -> Store:
         """The store that ``settings`` describe; see ``Connections`` for ``project``.
 
-        Reads the dictionary files that they name, relative to ``directory``, and nothing else.
+        Reads the dictionary files that they name, relative to ``directory``, imports what ``KEYS`` names,
+        and nothing else. The first of the ``secrets`` is the one of now, the others are
+        those of before; signed keys need them.
         ``SessionStoreMisconfigured`` if that cannot be done.
         """
         return cls(
             settings=settings,
-            keys=Keys(settings.prefix, settings.keys),
+            keys=Keys(
+                settings.prefix,
+                schemes(settings.keys, secrets),
+                are_spread=target_of(settings.url).is_cluster,
+            ),
             codec=dictionary_files.codec(settings.compression, directory),
             lifetimes=Lifetimes(
                 anonymous_ttl=settings.anonymous_ttl,

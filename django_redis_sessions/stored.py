@@ -13,19 +13,32 @@ from random import random
 from time import time
 from typing import Any, NamedTuple, TypeVar
 
-from django_redis_sessions import keys, operations, records
+from django_redis_sessions import announcements, indexes, keys, operations, records
+from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.configuration import CONFLICTS
 from django_redis_sessions.errors import (
     CorruptRecord,
     SessionConflict,
     SessionEnded,
     SessionKeyTaken,
+    SessionLimitReached,
     SessionStoreError,
     SessionStoreRefused,
     SessionStoreUnavailable,
 )
+from django_redis_sessions.expiry import index_score
+from django_redis_sessions.keys import Keys
 from django_redis_sessions.merging import USER_ID, AnotherUsersSession, merge
-from django_redis_sessions.operations import Move, Operation, Outcome, Pause
+from django_redis_sessions.operations import (
+    Entry,
+    Full,
+    Located,
+    Move,
+    Operation,
+    Outcome,
+    Pause,
+    Result,
+)
 from django_redis_sessions.records import Header
 from django_redis_sessions.store import Store
 
@@ -50,6 +63,13 @@ class Baseline(NamedTuple):
     payload: bytes | None = None
 
 
+class Created(NamedTuple):
+    """A session has begun: a visitor's first, or a user's, by a sign-in."""
+
+    handle: str
+    user_id: str | None
+
+
 class StoredSession(ABC):
     """One session in memory, and the operations between it and its record.
 
@@ -68,8 +88,19 @@ class StoredSession(ABC):
     is_unavailable = False
 
     _baseline: Baseline | None = None
+    # The session key under which the session was found by another name than its first, and the keys that
+    # give that name.
+    _found: tuple[str, Keys] | None = None
     # Made by this object: its cookie has not come back yet.
     _is_new = False
+    # When the request began that this object belongs to, in microseconds since 1970: a revocation
+    # since then is meant for whatever it may sign in.
+    _began_us = 0
+
+    # What has happened to the session and is not told yet.
+    _news: list[Created | Rotated | Revoked]
+    # When the session was last seen as it was loaded; None once this object has stored it.
+    _last_seen: int | None = None
 
     Ended: type[SessionEnded] = SessionEnded
     Conflict: type[SessionConflict] = SessionConflict
@@ -99,9 +130,9 @@ class StoredSession(ABC):
     def _idle_life(self, data: dict[str, Any]) -> float:
         """Seconds that a session with this data may lie idle."""
 
-    @abstractmethod
     def _new_session_key(self) -> str:
         """A random session key."""
+        return self._store.keys.new()
 
     @property
     def _follows_moves(self) -> bool:
@@ -116,27 +147,32 @@ class StoredSession(ABC):
     def _extended(self) -> None:
         """Reading has extended the session's life."""
 
+    def outlive(self, revocation_us: int) -> None:
+        """The user's sessions were revoked by this one's own request: it may still sign somebody in."""
+        self._began_us = max(self._began_us, revocation_us + 1)
+
     # Operations
 
-    def _reading(self) -> Operation[bytes | None]:
+    def _reading(self) -> Operation[Located | None]:
         """The record under the session key; changes nothing here, so it may go on beside other work."""
-        return operations.read(self._store.keys, self._session_key)
+        return operations.locate(self._store.keys, self._session_key)
 
-    def _loading(self, reading: Operation[bytes | None]) -> Operation[dict[str, Any]]:
+    def _loading(self, reading: Operation[Located | None]) -> Operation[dict[str, Any]]:
         """The data that ``reading`` finds; without a stored session ``{}``, and the session key is taken away."""
-        record = yield from reading
-        if record is None and self._follows_moves and (yield from self._following()):
-            # Whoever still has the old key needs the new one before the address is gone.
-            self._changed()
-            record = yield from operations.read(self._store.keys, self._session_key)
+        located = yield from reading
+        if located is None and self._follows_moves and (yield from self._following()):
+            located = yield from self._reading()
+        record = self._noted(located)
         baseline, data = self._opened(record) if record is not None else (None, {})
         if record is None or self._is_over(baseline):
             self._session_key, baseline, data = None, None, {}
         if not hasattr(self, "_session_cache"):
             self._baseline = baseline
+            header = baseline.header if baseline is not None else None
+            self._last_seen = header.touched if header is not None else None
             may_extend = self._store.lifetimes.are_extended_on_read
-            if may_extend and baseline is not None and baseline.header is not None:
-                yield from self._extending(baseline, baseline.header, data)
+            if may_extend and baseline is not None and header is not None:
+                yield from self._extending(baseline, header, data)
         return data
 
     def _saving(self, session_key: str | None, must_create: bool) -> Operation[None]:
@@ -144,6 +180,9 @@ class StoredSession(ABC):
         if session_key is None:
             yield from self._creating()
         elif must_create:
+            is_several = len(self._store.keys.names(session_key)) > 1
+            if is_several and (yield from operations.exists(self._store.keys, session_key)):
+                raise self.KeyTaken
             yield from self._creating_under(session_key)
         elif self._session_key is None:
             raise self.Ended
@@ -161,14 +200,34 @@ class StoredSession(ABC):
             self._session_key = session_key
             self._changed()
             return
-        raise SessionStoreRefused("No unused session key was found. Check the source of randomness.")
+        first = self._store.settings.keys[0]
+        source = f"{first}, which KEYS names" if "." in first else "the source of randomness"
+        raise SessionStoreRefused(f"No unused session key was found. Check {source}.")
 
     def _deleting(self, session_key: str | None) -> Operation[None]:
         """End the session with this key, wherever it may have moved to."""
-        was_there = yield from self._durably(operations.delete(self._store.keys, session_key))
+        was_there = yield from self._ending(session_key)
         if not was_there and self._follows_moves:
-            moved = yield from operations.follow(self._store.keys, session_key)
-            yield from self._durably(operations.delete(self._store.keys, moved))
+            yield from self._ending((yield from operations.follow(self._store.keys, session_key)))
+
+    def _ending(self, session_key: str | None) -> Operation[bool]:
+        if session_key is None:
+            return False
+        names, handle = self._store.keys, self._store.keys.handle(session_key)
+        known = self._baseline.header if self._baseline is not None else None
+        is_known = known is not None and session_key == self._session_key
+        user_id = self._owner(self._baseline_data()) if is_known else None
+        announcement = announcements.revoked(handle, user_id, "logout")
+        if not self._has_index:
+            ending = operations.end(names, session_key, announcement)
+        elif is_known and known is not None:
+            ending = operations.end(names, session_key, announcement, known.user)
+        else:
+            ending = operations.end_whosever(names, session_key, announcement)
+        ended = yield from self._durably(ending)
+        if ended:
+            self._news.append(Revoked(handle, user_id, "logout"))
+        return ended
 
     def _cycling(self, leaves_address: bool) -> Operation[None]:
         """Move to a new key. Without a stored session an anonymous visitor starts anew, a login never does."""
@@ -178,19 +237,18 @@ class StoredSession(ABC):
         for attempt in range(ATTEMPTS):
             yield from self._making_way(attempt)
             baseline = self._baseline
-            move = Move(self._session_key, self._new_session_key(), leaves_address)
             payload, header = self._dumps(self._session_cache), self._header(self._session_cache)
+            user_id = self._owner(self._session_cache)
+            entry = self._entry(header, user_id)
+            address_ttl = self._address_ttl(header) if leaves_address else 0
+            move = Move(self._session_key, self._new_session_key(), address_ttl, user_id, entry, self._name)
             if header.ttl == 0:
                 yield from operations.delete(self._store.keys, move.old)
-                outcome: Outcome | bytes = Outcome.DONE
+                outcome: Result = Outcome.DONE
             else:
-                # Both keys in one script, where they are on one server.
-                cycle = (
-                    operations.cycle_between_slots if self._store.connections.is_cluster else operations.cycle
-                )
                 record = self._store.codec.seal(payload, header)
                 revision = baseline.revision if baseline else b""
-                cycling = cycle(self._store.keys, move, revision, record, header.ttl)
+                cycling = operations.cycle(self._store.keys, move, revision, record, header.ttl)
                 # At a sign-in the final save waits for the replicas, and for this write with it.
                 outcome = yield from (self._durably(cycling) if header.user else cycling)
                 header = records.header_of(record)
@@ -198,18 +256,28 @@ class StoredSession(ABC):
                 self._session_key = move.new
                 self._baseline = Baseline(header.revision, header, payload)
                 self._changed()
+                self._having_moved(move)
                 return
             if outcome is Outcome.GONE:
-                if self._follows_moves and (yield from self._following()):
+                has_followed = self._follows_moves and (yield from self._following())
+                if has_followed and leaves_address:
                     # Another request has moved the session for the same reason: stay with its key.
                     yield from self._replacing("merge")
-                    self._changed()
+                    return
+                elsewhere = yield from self._finding_again()
+                if elsewhere is not None:
+                    # Whoever had the old key may have the new one: it is no better.
+                    self._settle(elsewhere, self._policy)
                 elif baseline is not None and baseline.header is not None and baseline.header.user:
                     raise self.Ended
                 else:
                     yield from self._creating()
-                return
-            if outcome is not Outcome.TAKEN:
+                    return
+            if outcome is Outcome.REVOKED:
+                raise self.Ended
+            if isinstance(outcome, Full):
+                yield from self._making_room(entry, outcome)
+            elif isinstance(outcome, bytes):
                 self._settle(outcome, self._policy)
         raise self._too_many_rivals()
 
@@ -228,6 +296,7 @@ class StoredSession(ABC):
             outcome = yield from self._writing(data, "merge")
             if outcome is Outcome.DONE:
                 self._session_cache[key] = value
+                self._last_seen = None
                 return value
             yield from self._after(outcome, "merge")
         raise self._too_many_rivals()
@@ -245,52 +314,156 @@ class StoredSession(ABC):
         creating = operations.create(self._store.keys, session_key, record, header.ttl)
         if not (yield from (self._durably(creating) if header.user else creating)):
             raise self.KeyTaken
-        header = records.header_of(record)
-        self._baseline = Baseline(header.revision, header, payload)
+        user_id = self._owner(self._session_cache)
+        entry = self._entry(header, user_id)
+        if entry is not None:
+            # Nobody has the key yet, so it may be noted when it exists already.
+            yield from self._admitting(session_key, entry)
+        self._know(record, payload)
         self._is_new = True
+        self._news.append(Created(self._store.keys.handle(session_key), user_id))
+
+    def _admitting(self, session_key: str, entry: Entry) -> Operation[None]:
+        for _ in range(ATTEMPTS):
+            outcome = yield from operations.admit(self._store.keys, session_key, entry)
+            if outcome is Outcome.DONE:
+                return
+            try:
+                if not isinstance(outcome, Full):
+                    raise self.Ended
+                yield from self._making_room(entry, outcome)
+            except SessionStoreError:
+                yield from operations.delete(self._store.keys, session_key)
+                raise
+        raise self._too_many_rivals()
+
+    def _making_room(self, entry: Entry | None, full: Full) -> Operation[None]:
+        """Let the user have one session more, or raise ``SessionLimitReached``."""
+        assert entry is not None
+        oldest_out = self._store.settings.on_limit == "oldest-out"
+        ended = yield from indexes.make_room(self._store.keys, entry, full, oldest_out=oldest_out)
+        if ended is None:
+            raise SessionLimitReached(entry.limit)
+        handle_of = self._store.keys.handle_of
+        self._news += [Revoked(handle_of(name), entry.user_id, "limit") for name in ended]
 
     def _replacing(self, policy: str) -> Operation[None]:
         for attempt in range(ATTEMPTS):
             yield from self._making_way(attempt)
             outcome = yield from self._writing(self._session_cache, policy)
             if outcome is Outcome.DONE:
+                self._last_seen = None
                 return
             yield from self._after(outcome, policy)
         raise self._too_many_rivals()
 
-    def _writing(self, data: dict[str, Any], policy: str) -> Operation[Outcome | bytes]:
+    def _writing(self, data: dict[str, Any], policy: str) -> Operation[Result]:
         """Store ``data`` if the baseline is still what is stored; if it equals the baseline, extend its life only."""
         assert self._session_key is not None
-        baseline, names = self._baseline, self._store.keys
+        baseline, names, session_key = self._baseline, self._keys, self._session_key
         payload, header = self._dumps(data), self._header(data)
         if header.ttl == 0:
             # Its time is up, which is nobody's fault: the second save after that is as fine as the first.
-            yield from operations.delete(names, self._session_key)
+            yield from operations.delete(self._store.keys, session_key)
             return Outcome.DONE
-        if (
-            baseline is not None
-            and payload == baseline.payload
-            and self._is_same_kind(baseline.header, header)
-        ):
-            return (yield from operations.touch(names, self._session_key, baseline.revision, header))
-        record = self._store.codec.seal(payload, header)
-        if baseline is None or policy == "overwrite":
-            writing = operations.replace(names, self._session_key, record, header)
+        if self._is_outdated:
+            return (yield from self._renewing(payload, header, data, policy))
+        known = baseline.header if baseline is not None else None
+        entry = None
+        if header.user and not self._is_noted(known, header):
+            entry = self._entry(header, self._owner(data))
+        if baseline is not None and payload == baseline.payload and self._is_same_kind(known, header):
+            outcome = yield from self._touching(baseline.revision, header, entry)
         else:
-            writing = operations.save(names, self._session_key, baseline.revision, record, header)
-        changes_user = baseline is None or baseline.header is None or baseline.header.user != header.user
-        outcome = yield from (self._durably(writing) if changes_user else writing)
-        if outcome is Outcome.DONE:
-            header = records.header_of(record)
-            self._baseline = Baseline(header.revision, header, payload)
+            record = self._store.codec.seal(payload, header)
+            revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
+            if revision or entry is not None:
+                writing = operations.save(names, session_key, revision, record, header, entry)
+            else:
+                writing = operations.replace(names, session_key, record, header)
+            former = known.user if known is not None else None
+            outcome = yield from (self._durably(writing) if former != header.user else writing)
+            if outcome is Outcome.DONE:
+                self._know(record, payload)
+                if former != header.user:
+                    yield from self._passing_on(former, header.user, data, names.name(session_key))
+        if isinstance(outcome, Full):
+            yield from self._making_room(entry, outcome)
         return outcome
 
-    def _after(self, outcome: Outcome | bytes, policy: str) -> Operation[None]:
+    def _renewing(
+        self, payload: bytes, header: Header, data: dict[str, Any], policy: str
+    ) -> Operation[Result]:
+        """Store ``data`` as the first of ``KEYS`` says, under a new session key if it needs one. As ``_writing()``."""
+        assert self._session_key is not None
+        baseline, names, old = self._baseline, self._store.keys, self._session_key
+        new = old if names.lasting(old) is not None else self._new_session_key()
+        user_id = self._owner(data)
+        entry = self._entry(header, user_id)
+        address_ttl = self._address_ttl(header) if new != old else 0
+        move = Move(old, new, address_ttl, user_id, entry, self._name)
+        former_name, _ = move.names(names)
+        record = self._store.codec.seal(payload, header)
+        revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
+        former = baseline.header.user if baseline is not None and baseline.header is not None else None
+        cycling = operations.cycle(names, move, revision, record, header.ttl)
+        outcome = yield from (self._durably(cycling) if former != header.user else cycling)
+        if outcome is Outcome.DONE:
+            self._session_key, self._found = new, None
+            self._know(record, payload)
+            if new != old:
+                self._changed()
+                self._having_moved(move)
+            if former != header.user:
+                yield from self._passing_on(former, header.user, data, former_name)
+        elif isinstance(outcome, Full):
+            yield from self._making_room(entry, outcome)
+        # A name that is taken is the session's own: another request has been faster.
+        return Outcome.GONE if outcome is Outcome.TAKEN else outcome
+
+    def _address_ttl(self, header: Header) -> int:
+        """How long the key of before leads to the new one."""
+        if self._is_outdated:
+            # Nobody has asked for a new key, and the visitor may learn it as late as this: a background task
+            # or a response that fails brings no cookie. The key of before is honoured as long as its scheme.
+            return max(header.ttl, operations.FORWARDING_TTL)
+        # Other requests of the same page still come with the key of before.
+        return operations.FORWARDING_TTL
+
+    def _having_moved(self, move: Move) -> None:
+        """The session has another key than before."""
+        handle = self._store.keys.handle
+        self._news.append(Rotated(handle(move.old), handle(move.new), move.user_id))
+
+    def _finding_again(self) -> Operation[bytes | None]:
+        """The record of a session that is not where it was, if another request has moved it."""
+        if not self._follows_moves:
+            return None
+        return self._noted((yield from self._reading()))
+
+    def _passing_on(
+        self, former: bytes | None, user: bytes, data: dict[str, Any], former_name: str
+    ) -> Operation[None]:
+        """The session has another owner than before, when it was called ``former_name``."""
+        assert self._session_key is not None
+        if former and self._has_index:
+            yield from operations.tidied(self._store.keys, former, [former_name])
+        if user:
+            self._news.append(Created(self._store.keys.handle(self._session_key), self._owner(data)))
+
+    def _after(self, outcome: Result, policy: str) -> Operation[None]:
         """Make another attempt possible, or raise."""
         if isinstance(outcome, bytes):
             self._settle(outcome, policy)
-        elif not (self._follows_moves and (yield from self._following())):
+        elif isinstance(outcome, Full):
+            return
+        elif outcome is Outcome.REVOKED:
             raise self.Ended
+        elif not (self._follows_moves and (yield from self._following())):
+            elsewhere = yield from self._finding_again()
+            if elsewhere is None:
+                raise self.Ended
+            self._settle(elsewhere, policy)
 
     @staticmethod
     def _making_way(attempt: int) -> Operation[None]:
@@ -312,6 +485,8 @@ class StoredSession(ABC):
         if moved is None:
             return False
         self._session_key = moved
+        # Whoever still has the old key needs the new one before the address is gone.
+        self._changed()
         return True
 
     def _extending(self, baseline: Baseline, header: Header, data: dict[str, Any]) -> Operation[None]:
@@ -326,24 +501,66 @@ class StoredSession(ABC):
         ):
             return
         assert self._session_key is not None
+        if self._is_outdated:
+            # Who only reads would not be saved, and be forgotten with the scheme of old.
+            self._changed()
+        entry = None
+        if extended.user and not self._is_noted(header, extended):
+            entry = self._entry(extended, self._owner(data))
         try:
-            outcome = yield from operations.touch(
-                self._store.keys, self._session_key, baseline.revision, extended
-            )
+            outcome = yield from self._touching(baseline.revision, extended, entry)
         except SessionStoreError as error:
             # The session was read; that its life was not extended can be made good by the next request.
             _log.warning("A session's life was not extended: %s", error)
         else:
             if outcome is Outcome.DONE:
+                life = header._replace(touched=extended.touched, ttl=extended.ttl)
+                self._baseline = baseline._replace(header=life)
                 self._extended()
 
+    def _touching(self, revision: bytes, header: Header, entry: Entry | None = None) -> Operation[Result]:
+        """Overwrite the life of the stored record; as ``operations.touch()``."""
+        assert self._session_key is not None
+        return (yield from operations.touch(self._keys, self._session_key, revision, header, entry))
+
     def _finding_baseline(self) -> Operation[None]:
-        record = yield from operations.read(self._store.keys, self._session_key)
+        record = self._noted((yield from self._reading()))
         if record is None:
             raise self.Ended
         self._baseline, _ = self._opened(record)
 
     # Decisions
+
+    def _noted(self, located: Located | None) -> bytes | None:
+        """The record that was found; from now on the session goes by the name by which it was."""
+        if located is None:
+            return None
+        session_key, names = self._session_key, self._store.keys
+        assert session_key is not None
+        usual = not names.are_moving or names.name(session_key) == located.name
+        self._found = None if usual else (session_key, names.by(session_key, located.name))
+        return located.record
+
+    @property
+    def _keys(self) -> Keys:
+        """The names in Redis, as the session was found by them."""
+        if self._found is not None and self._found[0] == self._session_key:
+            return self._found[1]
+        return self._store.keys
+
+    @property
+    def _name(self) -> str:
+        """What stands for the session in Redis now."""
+        assert self._session_key is not None
+        return self._keys.name(self._session_key)
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether the session is kept in another way than the first of ``KEYS`` says."""
+        names = self._store.keys
+        if not names.are_moving or self._session_key is None:
+            return False
+        return names.lasting(self._session_key) != self._name
 
     @property
     def _policy(self) -> str:
@@ -354,15 +571,26 @@ class StoredSession(ABC):
             )
         return policy
 
+    def _know(self, record: bytes, payload: bytes) -> None:
+        """This record, which was made of ``payload``, is what is stored."""
+        header = records.header_of(record)
+        self._baseline = Baseline(header.revision, header, payload)
+
+    def unsealed(self, record: bytes) -> tuple[Header, bytes, dict[str, Any]]:
+        """What stands in a stored record; ``CorruptRecord`` if nothing."""
+        header, payload = self._store.codec.open(record)
+        data = self._loads(payload, header.serializer)
+        if not isinstance(data, dict):
+            raise CorruptRecord("its body is no dict")
+        return header, payload, data
+
     def _opened(self, record: bytes) -> tuple[Baseline, dict[str, Any]]:
         """What a record says; ``{}`` and a warning for one that cannot be read."""
+        # For the name that it was stored under, which need not be the first that the key may have.
+        handle = self._keys.handle(self._session_key or "")
         try:
-            header, payload = self._store.codec.open(record)
-            data = self._loads(payload, header.serializer)
-            if not isinstance(data, dict):
-                raise CorruptRecord("its body is no dict")
+            header, payload, data = self.unsealed(record)
         except CorruptRecord as error:
-            handle = keys.digest(self._session_key or "")
             _suspicious.warning("Session data corrupted (session %s): %s", handle, error)
             return Baseline(records.revision_of(record)), {}
         return Baseline(header.revision, header, payload), data
@@ -380,8 +608,8 @@ class StoredSession(ABC):
                 "The session was not read during an outage, so it cannot be written."
             )
         now = int(time())
-        user_id = data.get(USER_ID)
-        user = b"" if user_id is None else keys.user_marker(str(user_id))
+        user_id = self._owner(data)
+        user = b"" if user_id is None else keys.user_marker(user_id)
         known = self._baseline.header if self._baseline is not None else None
         # A sign-in begins a life of its own.
         created = known.created if known is not None and known.user == user else now
@@ -393,6 +621,38 @@ class StoredSession(ABC):
             is_new=is_new or self._is_new,
         )
         return Header(created=created, touched=now, ttl=ttl or 0, user=user, serializer=self._serializer_tag)
+
+    @property
+    def _has_index(self) -> bool:
+        return self._store.settings.user_index
+
+    @staticmethod
+    def _owner(data: dict[str, Any]) -> str | None:
+        """The id of the user who is signed in."""
+        user_id = data.get(USER_ID)
+        return None if user_id is None else str(user_id)
+
+    def _entry(self, header: Header, user_id: str | None) -> Entry | None:
+        """What to note in the user's index; None if there is no user, or no index."""
+        if user_id is None or not self._has_index:
+            return None
+        return Entry(
+            user=header.user,
+            user_id=user_id,
+            score=index_score(header.touched, header.ttl),
+            now=header.touched,
+            began_us=self._began_us,
+            limit=self._store.settings.max_sessions_per_user,
+        )
+
+    @staticmethod
+    def _is_noted(known: Header | None, header: Header) -> bool:
+        """Whether the user's index says already what it should."""
+        return (
+            known is not None
+            and known.user == header.user
+            and index_score(known.touched, known.ttl) >= index_score(header.touched, header.ttl)
+        )
 
     @staticmethod
     def _is_same_kind(stored: Header | None, header: Header) -> bool:
@@ -407,6 +667,9 @@ class StoredSession(ABC):
 
     def _settle(self, record: bytes, policy: str) -> None:
         """Make what somebody else has stored the baseline, with this side's changes on top of it."""
+        if self._baseline is not None and self._baseline.revision == records.revision_of(record):
+            # It is on its way from one name to another, and nobody has changed it.
+            return
         if policy == "strict":
             raise self.Conflict
         baseline, theirs = self._opened(record)

@@ -154,8 +154,10 @@ class Sample:
     def trained(self, number: int, size: int) -> Training:
         """A dictionary with this ``number`` and at most ``size`` bytes; ``TooFewSessions`` if nothing comes of it."""
         if len(self) < FEWEST_SESSIONS:
+            found = f" of {len(self) + self.unreadable} that were found"
             raise TooFewSessions(
                 f"at least {FEWEST_SESSIONS} sessions are needed, and {len(self)} could be read"
+                f"{found if self.unreadable else ''}"
             )
         people = self._people()
         held_out = [each for number, person in enumerate(people) if not number % HELD_OUT for each in person]

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
 import pytest
 import redis
+from django.utils import translation
 from hypothesis import settings as hypothesis_settings
 
-from django_redis_sessions import conf, operations
+from django_redis_sessions import conf, operations, scripts
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.embedded import find_server
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.store import Store
+from tests.outages import interrupt_blocking
 from tests.races import Race
 from tests.servers import RedisServer, free_port
 from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
+
+# In this order: what one imports from another has to be known as a plugin by then.
+pytest_plugins = ["tests.sites", "tests.visitors"]
 
 _numbers = count()
 
@@ -49,6 +58,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"cannot be asked of {topology}"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes ``-n auto`` is: three on two processors, for tests wait for two fifths of their time."""
+    return min(6, (os.cpu_count() or 1) * 3 // 2)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     server = find_server()
     version = ".".join(map(str, server.version))
@@ -74,6 +89,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             started.options = {"protocol": 3}
     with started as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """``LocaleMiddleware`` leaves the language of a request to whatever this thread does next."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture
@@ -108,6 +130,14 @@ def configure(server: Any, prefix: str, settings: Any) -> Callable[..., Store]:
 
 
 @pytest.fixture
+def known_scripts(behind: redis.Redis) -> None:
+    """The server has run for a while: no script needs a second round trip for its text."""
+    for script in vars(scripts).values():
+        if isinstance(script, scripts.Script):
+            behind.script_load(script.text)
+
+
+@pytest.fixture
 def store(configure: Callable[..., Store]) -> Store:
     """The store of a project that only says where Redis is."""
     return configure()
@@ -116,6 +146,12 @@ def store(configure: Callable[..., Store]) -> Store:
 @pytest.fixture
 def keys(prefix: str) -> Keys:
     return Keys(prefix)
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
+    """``interrupted(after, times)``: so many round trips fail, from one on; gives the list of pauses."""
+    return partial(interrupt_blocking, monkeypatch)
 
 
 @pytest.fixture
@@ -141,9 +177,10 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def perform(way: str, runner: asyncio.Runner, server: Any) -> Callable[..., Any]:
+def perform(way: str, runner: asyncio.Runner, server: Any, prefix: str) -> Callable[..., Any]:
     """Performs an operation, blocking and awaited."""
-    connections = Store.of(Settings(url=server.url, options=server.options)).connections
+    store = Settings(url=server.url, options=server.options, prefix=prefix)
+    connections = Store.of(store).connections
 
     async def awaited(operation: Any) -> Any:
         return await arun(connections.async_client(), operation)
@@ -155,12 +192,13 @@ def perform(way: str, runner: asyncio.Runner, server: Any) -> Callable[..., Any]
 
 @pytest.fixture
 def do(way: str, runner: asyncio.Runner) -> Callable[..., Any]:
-    """Calls a method, or its twin: ``do(session.save, must_create=True)``."""
+    """Calls a method or function, or its twin: ``do(session.save, must_create=True)``."""
 
     def call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if way == "blocking":
             return method(*args, **kwargs)
-        twin = getattr(method.__self__, "a" + method.__name__)
+        owner = method.__self__ if inspect.ismethod(method) else sys.modules[method.__module__]
+        twin = getattr(owner, "a" + method.__name__)
 
         async def awaited() -> Any:
             return await twin(*args, **kwargs)

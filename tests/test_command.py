@@ -11,8 +11,10 @@ from django.core.management import CommandError, call_command
 
 from django_redis_sessions import census, sessions, walks
 from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.keys import digest, user_marker
 from django_redis_sessions.management.arguments import duration
 from django_redis_sessions.management.output import in_bytes
+from django_redis_sessions.management.subcommands import sweep
 
 
 class Terminal(io.StringIO):
@@ -233,3 +235,80 @@ class TestDjangosHabits:
         )
         ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, timeout=60)
         assert ended.stderr == b""
+
+
+class TestSweep:
+    @pytest.fixture
+    def expired(self, store, behind):
+        session = SessionStore()
+        session["_auth_user_id"] = "42"
+        session.save()
+        behind.unlink(store.keys.record(session.session_key))
+        index = store.keys.index(user_marker("42"))
+        behind.zadd(index, {digest(session.session_key): 1_700_000_000})
+        return digest(session.session_key)
+
+    def test_reports_what_is_over(self, expired):
+        assert call("sweep", "--once")[0] == "1 session expired.\n"
+        assert call("sweep", "--once")[0] == "0 sessions expired.\n"
+
+    def test_names_each_to_a_program(self, expired):
+        assert [json.loads(line) for line in call("sweep", "--once", "--json")[0].splitlines()] == [
+            {"user": "42", "handle": expired}
+        ]
+
+    def test_goes_on_until_it_is_stopped(self, expired, monkeypatch):
+        rests = []
+
+        def rest(seconds):
+            rests.append(seconds)
+            if len(rests) == 3:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(sweep, "sleep", rest)
+        with pytest.raises(CommandError, match="Stopped"):
+            call("sweep", "--every", "5m")
+        assert rests == [300, 300, 300]
+
+    def test_says_at_a_terminal_what_it_does_meanwhile(self, store, monkeypatch):
+        def rest(seconds):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(sweep, "sleep", rest)
+        for arguments, said in (((), "every 60 s. Ctrl-C ends this.\n"), (("--verbosity=0",), "")):
+            terminal = Terminal()
+            with pytest.raises(CommandError, match="Stopped"):
+                call("sweep", *arguments, stderr=terminal)
+            assert terminal.getvalue().endswith(said)
+        assert call("sweep", "--once", stderr=Terminal())[1] == ""
+
+    def test_waits_for_the_end_of_an_outage(self, configure, monkeypatch, capsys):
+        configure(URL="unix:///nowhere/redis.sock", RETRIES=0)
+
+        def rest(seconds):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(sweep, "sleep", rest)
+        with pytest.raises(CommandError, match="Stopped"):
+            call("sweep")
+        with pytest.raises(CommandError, match="nowhere"):
+            call("sweep", "--once")
+
+    def test_needs_an_index(self, configure):
+        configure(USER_INDEX=False)
+        with pytest.raises(CommandError, match="USER_INDEX"):
+            call("sweep", "--once")
+
+
+class TestReindex:
+    def test_notes_sessions_from_before(self, configure):
+        configure(USER_INDEX=False)
+        session = SessionStore()
+        session["_auth_user_id"] = "42"
+        session.save()
+        SessionStore().create()
+        configure()
+        assert sessions.of_user("42") == []
+        assert call("reindex")[0] == "1 session noted.\n"
+        assert [info.handle for info in sessions.of_user("42")] == [digest(session.session_key)]
+        assert json.loads(call("reindex", "--json")[0]) == {"noted": 1}

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 
+from django_redis_sessions import sessions
 from django_redis_sessions.backend import SessionEnded, SessionStore
+from django_redis_sessions.keys import digest
 from tests.rivals import in_threads, lost, write_in_tasks, write_in_threads
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -137,8 +139,78 @@ class TestARotationAfterALogout:
                     ended.append(True)
 
             in_threads(race, 2)
-            left = list(behind.scan_iter(f"{prefix}:*"))
+            left = list(behind.scan_iter(f"{prefix}:r:*"))
             assert len(left) == (0 if ended else 1)
             if left:
                 # The rotation came first: whoever logged out held a key that was worthless by then.
                 behind.unlink(*left)
+
+
+def sign_in(user="1"):
+    """One request that signs in, with a cart from before; its handle, or None if it did not succeed."""
+    before = SessionStore()
+    before["cart"] = 1
+    before.save()
+    request = SessionStore(before.session_key)
+    request.get("cart")
+    try:
+        request.cycle_key()
+        request["_auth_user_id"] = user
+        request.save()
+    except SessionEnded:
+        return None
+    return digest(request.session_key)
+
+
+def everybodys():
+    """The handles of all sessions that are signed in, found without an index."""
+    return {info.handle for info in sessions.iterate(anonymous=False)}
+
+
+class TestARevocationBesideSignIns:
+    def test_leaves_none_that_began_before_it(self):
+        for _ in range(30):
+            made = []
+
+            def race(own, made=made):
+                if own:
+                    made.append(sign_in())
+                else:
+                    sessions.revoke_user("1")
+
+            in_threads(race, 4)
+            # Whoever is left began after it; none is missing in the index.
+            listed = {info.handle for info in sessions.of_user("1")}
+            assert listed == everybodys()
+            assert listed <= set(made)
+            sessions.revoke_user("1")
+            assert everybodys() == set()
+
+    def test_of_one_session_that_rotates_leaves_none(self):
+        for _ in range(60):
+            key = stored(cart=1, **LOGIN)
+
+            def race(own, key=key):
+                if own:
+                    request = SessionStore(key)
+                    request.get("cart")
+                    try:
+                        request.cycle_key()
+                    except SessionEnded:
+                        pass
+                else:
+                    assert sessions.revoke(digest(key)) is True
+
+            in_threads(race, 2)
+            assert everybodys() == set()
+            assert sessions.of_user("1") == []
+
+
+class TestALimitBesideSignIns:
+    def test_is_kept(self, configure):
+        configure(MAX_SESSIONS_PER_USER=3)
+        for _ in range(10):
+            in_threads(lambda own: sign_in(), 8)
+            listed = {info.handle for info in sessions.of_user("1")}
+            assert listed == everybodys()
+            assert 1 <= len(listed) <= 3

@@ -61,6 +61,15 @@ class TestASoundConfiguration:
     def test_takes_compression_as_a_word_a_file_or_several(self, given, ways):
         assert settings_from({"COMPRESSION": given}).compression == ways
 
+    @pytest.mark.parametrize("given", ["full", "masked", "agent", None, "shop.visitors.device_of"])
+    def test_says_what_is_recorded_of_devices(self, given):
+        assert settings_from({"DEVICES": given}).devices == given
+
+    def test_takes_last_seen_as_a_duration_or_none(self):
+        assert settings_from({"LAST_SEEN": timedelta(minutes=1)}).last_seen == 60
+        assert settings_from({"LAST_SEEN": 0.5}).last_seen == 1
+        assert settings_from({"LAST_SEEN": None}).last_seen is None
+
     def test_may_have_other_credentials_for_sentinels(self):
         assert problems({"OPTIONS": {"sentinel_kwargs": {"username": "u", "password": "p"}}}) == []
 
@@ -116,7 +125,7 @@ class TestABrokenConfiguration:
             ({"TIMEOUT": None}, "no duration"),
             ({"KEYS": "hashd"}, "did you mean 'hashed'"),
             ({"COMPRESSION": "brotli"}, "must be one of 'dictionary', 'zlib', None"),
-            ({"COMPRESSION": "dictionry"}, "did you mean 'dictionary', or the path of a dictionary file"),
+            ({"COMPRESSION": "dictionry"}, "or the path of a dictionary file; did you mean 'dictionary'"),
             ({"COMPRESSION": 128}, "must be one of 'dictionary', 'zlib', None, or the path"),
             ({"COMPRESSION": []}, "is an empty list"),
             ({"COMPRESSION": ["new.dict", "zlb"]}, "is 'zlb', but must be one of"),
@@ -127,6 +136,16 @@ class TestABrokenConfiguration:
             ({"WAIT_REPLICAS": 11}, "whole number from 0 to 10"),
             ({"WAIT_REPLICAS": "1"}, "whole number from 0 to 10"),
             ({"ON_OUTAGE": "anonymus"}, "did you mean 'anonymous'"),
+            ({"DEVICES": "ful"}, "or the dotted path of a function; did you mean 'full'"),
+            (
+                {"DEVICES": "shop..device_of"},
+                "must be one of 'full', 'masked', 'agent', None, or the dotted path",
+            ),
+            ({"DEVICES": "shop.visitors:device_of"}, "or the dotted path of a function"),
+            ({"DEVICES": True}, "or the dotted path of a function"),
+            ({"DEVICES": len}, "or the dotted path of a function"),
+            ({"LAST_SEEN": 0}, "above zero"),
+            ({"LAST_SEEN": False}, "no duration"),
         ],
     )
     def test_is_refused_with_what_to_do(self, given, message):

@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import textwrap
+import time
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -19,12 +20,15 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_redis_sessions import (
+    announcements,
     backend,
     blocking,
     breaker,
     checks,
+    devices,
     dictionaries,
     errors,
+    expiry,
     faults,
     keys,
     middleware,
@@ -42,13 +46,17 @@ from django_redis_sessions.blocking import BlockingClient
 from django_redis_sessions.configuration import (
     COMPRESSIONS,
     CONFLICTS,
+    DEVICES,
     INTERRUPTIONS,
+    LARGEST_LIMIT,
+    LIMIT_POLICIES,
     OUTAGES,
     URL_SCHEMES,
     Settings,
     problems,
     settings_from,
 )
+from django_redis_sessions.keys import Keys
 from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
 from django_redis_sessions.routes import MAX_CONNECTIONS
 
@@ -109,7 +117,9 @@ class TestThePageOfSettings:
         assert every(r"^- Type: .+$", text)
         assert every(r"^The trade-off: .+$", text)
 
-    @pytest.mark.parametrize("name", ["TTL", "ANONYMOUS_TTL", "ABSOLUTE_TTL", "PROBATION_TTL", "TIMEOUT"])
+    @pytest.mark.parametrize(
+        "name", ["TTL", "ANONYMOUS_TTL", "ABSOLUTE_TTL", "PROBATION_TTL", "TIMEOUT", "LAST_SEEN"]
+    )
     def test_gives_the_unit_of_durations(self, name):
         assert "- Unit: seconds" in section(page("settings.md"), f"## `{name}`")
 
@@ -121,6 +131,8 @@ class TestThePageOfSettings:
             ("KEYS", keys.SCHEMES),
             ("COMPRESSION", COMPRESSIONS),
             ("ON_OUTAGE", OUTAGES),
+            ("ON_LIMIT", LIMIT_POLICIES),
+            ("DEVICES", DEVICES),
         ],
     )
     def test_names_every_choice(self, name, choices):
@@ -147,6 +159,18 @@ class TestThePageOfSettings:
         assert breaker.THRESHOLD == 3
         assert f"every {breaker.PROBE_INTERVAL} seconds" in text
 
+    def test_gives_the_largest_limit(self):
+        text = section(page("settings.md"), "## `MAX_SESSIONS_PER_USER`")
+        assert f"whole number from 1 to {LARGEST_LIMIT}, or `None`" in text
+
+    def test_tells_what_is_kept_of_a_device(self):
+        text = section(page("settings.md"), "## `DEVICES`")
+        assert f"of IPv4 the last {32 - devices.BITS_OF_IPV4} bits" in text
+        assert f"of IPv6 the last {128 - devices.BITS_OF_IPV6}" in text
+        assert f"beyond {devices.LONGEST_AGENT} characters" in text
+        assert f"`{devices.masked('203.0.113.77')}`" in text
+        assert f"`{devices.KEY}`" in text
+
     def test_gives_the_number_of_connections(self):
         assert f"{MAX_CONNECTIONS} unless set" in section(page("settings.md"), "## `OPTIONS`")
 
@@ -156,6 +180,10 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"COMPRESSION": "missing.dict"}
         found |= {message.id for message in checks.check_settings()}
+        settings.SESSION_REDIS = {"KEYS": "nowhere.to_be_found"}
+        found |= {message.id for message in checks.check_settings()}
+        settings.SESSION_REDIS = {"DEVICES": "nowhere.to_be_found"}
+        found |= {message.id for message in checks.check_devices()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
@@ -309,7 +337,7 @@ class TestThePageOfOutages:
 
     def test_quotes_lines_of_the_log_that_are_written(self):
         (rows,) = tables(section(page("outages.md"), "## Log lines"))
-        code = "".join(path.read_text() for path in Path(errors.__file__).parent.glob("*.py"))
+        code = "".join(path.read_text() for path in Path(errors.__file__).parent.rglob("*.py"))
         for level, line, _ in rows:
             for part in re.split("…", line.strip("`")):
                 assert part.strip() in code, line
@@ -340,6 +368,25 @@ class TestWhatIsInRedis:
         rows = [re.split(r" {2,}", line.replace("``", "`")) for line in body.splitlines()]
         (documented,) = tables(section(page("redis.md"), "## Keys"))
         assert documented == rows
+        assert (operations.FORWARDING_TTL, operations.MOVED_TTL) == (10, 60)
+
+    def test_has_the_kinds_of_members_that_the_code_has(self):
+        kinds = every(r"^- ``(.).*``", keys.__doc__)
+        (rows,) = tables(section(page("redis.md"), "## A user's index"))
+        assert [code_words(row[0])[0][0] for row in rows[1:]] == kinds
+
+    def test_gives_the_numbers_of_an_index(self):
+        text = section(page("redis.md"), "## A user's index")
+        assert operations.RETENTION == 3600
+        assert "for an hour" in text
+        assert f"the last {operations.MOST_OVER:,}" in text
+        life = 1209600
+        assert (
+            max(expiry.index_score(now, life) - now - life for now in range(10**6, 10**6 + life, 997))
+            <= life / 64
+        )
+        assert "a 64th of its life" in text
+        assert Keys("session").index(keys.user_marker("42")) in text
 
     def test_has_the_table_of_records_that_the_code_has(self):
         rows = every(r"^    (\d+|\.\.) +(\S+(?: \S+)*?) {2,}(.+)$", records.__doc__)
@@ -355,7 +402,7 @@ class TestWhatIsInRedis:
         (rows,) = tables(section(page("redis.md"), "## Scripts"))
         documented = {code_words(name)[0]: set(code_words(calls)) for name, _, calls in rows}
         found = {
-            path.stem: set(every(r"redis\.call\('(\w+)'", path.read_text()))
+            path.stem: set(every(r"redis\.p?call\('(\w+)'", path.read_text()))
             for path in Path(scripts.__file__).parent.glob("*.lua")
         }
         assert documented == found
@@ -373,19 +420,14 @@ class TestWhatIsInRedis:
         assert keys.digest("abcdefghijklmnopqrstuvwxyz012345") in text
 
 
-SCRIPTS = {value.digest: name.lower() for name, value in vars(scripts).items() if hasattr(value, "digest")}
+ALL_SCRIPTS = {name: value for name, value in vars(scripts).items() if isinstance(value, scripts.Script)}
+SCRIPTS = {script.digest: name.lower() for name, script in ALL_SCRIPTS.items()}
 
 
 @pytest.fixture
-def sent(store, monkeypatch):
+def sent(store, known_scripts, monkeypatch):
     """The commands that were sent so far, each with its options or its script: ``["SET XX EX"]``."""
     commands = []
-    # As on a server that has run for a while: it knows the scripts.
-    session = SessionStore()
-    session.create()
-    session.save()
-    session.cycle_key()
-    session.delete()
 
     def note(command):
         several = command if isinstance(command, list) else [command]
@@ -461,8 +503,36 @@ def overwriting():
     return session
 
 
+def of(user, make=SessionStore):
+    """A session with somebody signed in, which is not stored yet."""
+    session = make()
+    session["_auth_user_id"] = user
+    return session
+
+
+def noted(user="1"):
+    """A stored session of a user, opened anew."""
+    session = of(user)
+    session.save()
+    return SessionStore(session.session_key)
+
+
+def noted_and_loaded():
+    session = noted()
+    session.get("a")
+    return session
+
+
 def unknown():
     return SessionStore("someunknownsessionkey")
+
+
+def heard(listener):
+    """What was announced, as far as it has arrived."""
+    while (message := listener.get_message(timeout=0.1)) is not None:
+        event = announcements.decode(message["data"])
+        assert event is not None
+        yield event
 
 
 @pytest.fixture
@@ -483,7 +553,8 @@ class TestTheCommandsThatAreSent:
             session = make()
             sent.clear()
             do(getattr(session, name), *arguments)
-            assert found.setdefault(label, list(sent)) == sent
+            trips = [[" ".join(commands)] for commands in sent]
+            assert found.setdefault(label, trips) == trips
         return found
 
     def test_by_each_method_are_the_documented_ones(self, do, sent, behind, configure):
@@ -492,14 +563,22 @@ class TestTheCommandsThatAreSent:
             behind.setrange(configure(ROLLING=0.9).keys.record(session.session_key), 16, b"\0\0\0\1")
             return session
 
+        def beyond():
+            configure(MAX_SESSIONS_PER_USER=1)
+            of("2").save()
+            return of("2", loaded)
+
         table = (
             ("`load()`", fresh, "load", ()),
             ("`load()`", unknown, "load", ()),
             ("`load()` that extends the life", due, "load", ()),
             ("`exists()`", fresh, "exists", ("x" * 32,)),
             ("`create()`", SessionStore, "create", ()),
+            ("`create()` of a signed-in session", lambda: of("1"), "create", ()),
             ("`save()` of a session that was loaded", changed, "save", ()),
             ("`save()` without a change", loaded, "save", ()),
+            ("`save()` that signs somebody in", lambda: of("1", loaded), "save", ()),
+            ("`save()` that signs somebody else in", lambda: of("2", noted_and_loaded), "save", ()),
             ("`save()` after somebody else's", outrun, "save", ()),
             ("`save()` of a session that was not loaded yet", fresh, "save", ()),
             ('`save()` with `CONFLICT: "overwrite"`', overwriting, "save", ()),
@@ -507,11 +586,15 @@ class TestTheCommandsThatAreSent:
             ("`mutate()`, `increment()`", loaded, "mutate", ("a", lambda value: value + 1)),
             ("`mutate()`, `increment()`", loaded, "increment", ("a",)),
             ("`mutate()`, `increment()` after somebody else's save", outrun, "increment", ("a",)),
-            ("`delete()`, `flush()`", fresh, "delete", ()),
-            ("`delete()`, `flush()`", loaded, "flush", ()),
+            ("`delete()`, `flush()` of a session that was loaded", loaded, "delete", ()),
+            ("`delete()`, `flush()` of a session that was loaded", noted_and_loaded, "flush", ()),
+            ("`delete()` of a session that was not loaded", fresh, "delete", ()),
+            ("`delete()` of a signed-in session that was not loaded", noted, "delete", ()),
             ("`cycle_key()` of a session that was loaded", loaded, "cycle_key", ()),
+            ("`cycle_key()` of a session that was loaded", noted_and_loaded, "cycle_key", ()),
             ("`cycle_key()` after somebody else's save", outrun, "cycle_key", ()),
             ("`cycle_key()` of an anonymous session that is gone", gone, "cycle_key", ()),
+            ("`save()` that signs in beyond `MAX_SESSIONS_PER_USER`", beyond, "save", ()),
         )
         documented = documented_commands(0)
         assert list(dict.fromkeys(label for label, *_ in table)) == list(documented)
@@ -549,15 +632,8 @@ class TestTheCommandsThatAreSent:
     def test_with_replicas_to_wait_for_are_the_documented_ones(
         self, do, sent, configure, punctual, little_patience
     ):
-        def of(user, make=SessionStore):
-            session = make()
-            session["_auth_user_id"] = user
-            return session
-
         def known():
-            session = of("1")
-            session.save()
-            session = SessionStore(session.session_key)
+            session = noted()
             session["a"] = 1
             return session
 
@@ -568,8 +644,9 @@ class TestTheCommandsThatAreSent:
             ("`save()` with another user", lambda: of("2", loaded), "save"),
             ("`cycle_key()` of an anonymous session", loaded, "cycle_key"),
             ("`cycle_key()` of a signed-in session", known, "cycle_key"),
-            ("`delete()`, `flush()`", loaded, "delete"),
-            ("`delete()`, `flush()`", loaded, "flush"),
+            ("`delete()`, `flush()` of a session that was loaded", loaded, "delete"),
+            ("`delete()`, `flush()` of a session that was loaded", known, "flush"),
+            ("`delete()` of a session that was not loaded", noted, "delete"),
         )
         found = {}
         for label, make, name in table:
@@ -583,7 +660,7 @@ class TestTheCommandsThatAreSent:
                 assert sent[-1][-1] == "WAIT"
             trips = [[" ".join(command.split()[0] for command in trip)] for trip in sent]
             assert found.setdefault(label, trips) == trips
-        assert found == documented_commands(3)
+        assert found == documented_commands(4)
 
     @pytest.mark.django_db
     @pytest.mark.parametrize("package", ["django.contrib.sessions", "django_redis_sessions"])
@@ -609,54 +686,169 @@ class TestTheCommandsThatAreSent:
             found[label] = [[command.split()[0] for command in trip] for trip in sent]
         assert found == documented_commands(2)
 
-    def test_are_permitted_by_the_documented_rights(
-        self, configure, server, behind, prefix, settings, monkeypatch, punctual
+    def test_by_each_function_about_users_are_the_documented_ones(self, way, runner, sent):
+        def call(function, *arguments, **options):
+            sent.clear()
+            if way == "blocking":
+                function(*arguments, **options)
+            else:
+                runner.run(getattr(sessions, f"a{function.__name__}")(*arguments, **options))
+            return [[" ".join(commands)] for commands in sent]
+
+        def handle(session):
+            return keys.digest(session.session_key)
+
+        kept = noted()
+        found = {
+            "`of_user()`": call(sessions.of_user, "1"),
+            "`get()`, `data()`": call(sessions.get, handle(kept)),
+        }
+        assert call(sessions.data, handle(kept)) == found["`get()`, `data()`"]
+        found["`revoke()` of a user's session"] = call(sessions.revoke, handle(noted()))
+        found["`revoke()` of an anonymous session"] = call(sessions.revoke, handle(fresh()))
+        found["`revoke()` of a session that is gone"] = call(sessions.revoke, handle(gone()))
+        noted()
+        found["`revoke_user()` with `keep`"] = call(sessions.revoke_user, "1", keep=kept)
+        found["`revoke_user()`"] = call(sessions.revoke_user, "1")
+        assert found == documented_commands(5)
+
+    @pytest.mark.django_db
+    def test_by_each_request_of_somebody_to_be_seen_are_the_documented_ones(
+        self, sent, settings, store, behind
     ):
-        rules = page("redis.md").replace(" django ", f" {prefix} ").replace("~session:", f"~{prefix}:")
+        settings.MIDDLEWARE = [
+            "django_redis_sessions.middleware.SessionMiddleware",
+            *settings.MIDDLEWARE[1:],
+        ]
+        User.objects.create_user("alice", password="wonderland")
+        visitor = Client()
+        visitor.get("/sign-in/")
+        name = store.keys.record(visitor.cookies["sessionid"].value)
+        found = {}
+        for label, path, agent, ago in (
+            ("the view reads the session, from the same device", "/read/", "", 301),
+            ("the view reads the session, from another device", "/read/", "curl/8", 301),
+            ("the view reads and writes, from another device", "/write/?cart=full", "curl/9", 301),
+            ("the view reads the session again, at once", "/read/", "curl/10", 0),
+            ("the view does not use the session, from another device", "/untouched/", "curl/10", 301),
+        ):
+            header = records.header_of(behind.get(name))
+            behind.setrange(name, records.LIFE_OFFSET, records.life(header.touched - ago, header.ttl + ago))
+            sent.clear()
+            visitor.get(path, headers={"user-agent": agent} if agent else None)
+            found[label] = [[command.split()[0] for command in trip] for trip in sent]
+        assert found == documented_commands(3)
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("may_announce", [True, False])
+    def test_are_permitted_by_the_documented_rights(
+        self, configure, server, behind, prefix, settings, monkeypatch, punctual, may_announce
+    ):
+        rules = page("redis.md").replace(" django ", f" {prefix} ")
+        rules = rules.replace("~session:", f"~{prefix}:").replace("&session:", f"&{prefix}:")
         *engine, command = every("^ACL SETUSER .+$", rules)
         settings.SECRET_KEY_FALLBACKS = ["retired"]
         monkeypatch.setattr(backend, "is_rehash", lambda data: True)
         behind.script_flush()  # so that EVAL is needed as well
+        listener = behind.pubsub(ignore_subscribe_messages=True)
+        listener.subscribe(f"{prefix}:revocations")
+        listener.get_message(timeout=5)  # that it is subscribed
         try:
             for rule in engine:
                 behind.execute_command(*rule.split())
+            if not may_announce:
+                behind.execute_command("ACL", "SETUSER", prefix, "resetchannels", "-publish")
             configure(URL=f"unix://{prefix}:password@{server.socket}")
-            session = SessionStore()
-            session.create()
-            session.save()
-            session["a"] = 1
-            session.save()
-            session.increment("a")
-            outrun().save()
-            old = session.session_key
-            session.cycle_key()
-            assert SessionStore(old)["a"] == 2
-            session.on_conflict = "overwrite"
-            session["a"] = 3
-            session.save()
-            assert session.exists(session.session_key)
-            SessionStore(old).delete()
-            assert not session.exists(session.session_key)
-            SessionStore().create()
+            self.use_a_session()
+            self.use_an_index(configure, behind, prefix, server)
+            configure(URL=f"unix://{prefix}:password@{server.socket}")
 
             behind.execute_command(*command.split())
+            old = of("1", fresh)
+            old.save()
             assert sessions.statistics().census.memory > 0
-            with pytest.raises(errors.TooFewSessions, match="2 could be read"):
+            with pytest.raises(errors.TooFewSessions, match="4 could be read"):
                 sessions.train_dictionary()
-            assert sessions.purge() == 2
+            behind.unlink(Keys(prefix).index(keys.user_marker("1")))
+            assert sessions.reindex() == 1
+            assert sessions.count() == len(sessions.page().infos) == 4
+            places = []
+            assert (
+                sessions.purge(
+                    user="nobody", resume="", patience=1, progress=lambda now: places.append(now.resume)
+                )
+                == 0
+            )
+            assert places[-1]
+            behind.unlink(Keys(prefix).record(old.session_key))
+            assert sessions.of_user("1") == []
+            assert sessions.sweep() == 1
+            assert sessions.revoke_all() == 3
 
             assert "`+wait`" in rules
             behind.execute_command("ACL", "SETUSER", prefix, "+wait", "+cluster|slots", "+asking")
             configure(URL=f"unix://{prefix}:password@{server.socket}", WAIT_REPLICAS=1, TIMEOUT=0.2)
             with pytest.raises(errors.SessionNotReplicated):
-                SessionStore(old).delete()
+                SessionStore(old.session_key).delete()
         finally:
             behind.execute_command("ACL", "DELUSER", prefix)
+            events = {event.as_dict()["event"] for event in heard(listener)}
+            listener.close()
+        assert events == ({"revoked", "rotated", "user", "all"} if may_announce else set())
+
+    def use_a_session(self):
+        session = SessionStore()
+        session.create()
+        session.save()
+        session["a"] = 1
+        session.save()
+        session.increment("a")
+        outrun().save()
+        old = session.session_key
+        session.cycle_key()
+        assert SessionStore(old)["a"] == 2
+        session.on_conflict = "overwrite"
+        session["a"] = 3
+        session.save()
+        assert session.exists(session.session_key)
+        SessionStore(old).delete()
+        assert not session.exists(session.session_key)
+        SessionStore().create()
+
+    def use_an_index(self, configure, behind, prefix, server):
+        session = of("1", loaded)
+        session.save()
+        session.cycle_key()
+        noted()
+        noted()
+        infos = sessions.of_user("1", current=session)
+        assert [info.is_current for info in infos].count(True) == 1
+        other = next(info.handle for info in infos if not info.is_current)
+        assert sessions.get(other).user_id == "1"
+        assert sessions.data(other) == {"_auth_user_id": "1"}
+        assert sessions.revoke(other)
+        assert sessions.revoke_user("1", keep=session) == 1
+        configure(URL=f"unix://{prefix}:password@{server.socket}", MAX_SESSIONS_PER_USER=1)
+        noted()
+        configure(URL=f"unix://{prefix}:password@{server.socket}", MAX_SESSIONS_PER_USER=1, ON_LIMIT="refuse")
+        with pytest.raises(errors.SessionLimitReached):
+            of("1", loaded).save()
+        other = noted("2")
+        other.delete()
+        assert sessions.revoke_user("1") == 1
+        # Enough of what is over for the index to shed some.
+        over = dict.fromkeys(
+            (f"member{number}" for number in range(operations.MOST_OVER + 2)), time.time() - 9
+        )
+        behind.zadd(Keys(prefix).index(keys.user_marker("2")), over)
+        noted("2").delete()
+        behind.unlink(Keys(prefix).index(keys.user_marker("2")))
 
 
+@pytest.mark.django_db
 class TestAPythonExample:
     @pytest.mark.parametrize("block", blocks("python"))
-    def test_runs_and_its_settings_are_accepted(self, block, store, runner):
+    def test_runs_and_its_settings_are_accepted(self, block, store, runner, monkeypatch):
         names = {"INSTALLED_APPS": [], "BASE_DIR": Path("/srv/mysite"), "__name__": "example"}
         code = compile(block, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, names)  # noqa: S307 - our own documentation

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from django_redis_sessions import keys as module
 from django_redis_sessions.keys import Keys, digest, is_plausible, user_marker
+from django_redis_sessions.schemes import Hashed, Plain
 
 SESSION_KEY = "k" * 32
 
@@ -31,7 +32,7 @@ class TestTheNameOfARecord:
     def test_is_frozen(self):
         """Records written by any earlier version have to be found."""
         assert Keys("session").record(SESSION_KEY) == "session:r:XjGPjPnL4kmjCBK4yhMtaR3t"
-        assert Keys("session", "plain").record(SESSION_KEY) == f"session:r:{SESSION_KEY}"
+        assert Keys("session", (Plain(),)).record(SESSION_KEY) == f"session:r:{SESSION_KEY}"
 
     def test_can_be_made_in_any_language(self):
         """The documentation says: the first 24 characters of the URL-safe base64 of SHA-256."""
@@ -41,10 +42,10 @@ class TestTheNameOfARecord:
         whole = base64.urlsafe_b64encode(hashlib.sha256(SESSION_KEY.encode()).digest()).decode()
         assert digest(SESSION_KEY) == whole[:24]
 
-    @pytest.mark.parametrize("scheme", ["hashed", "plain"])
+    @pytest.mark.parametrize("scheme", [Hashed(), Plain()])
     def test_leads_back_to_the_handle(self, scheme):
-        keys = Keys("prefix:of:mine", scheme)
-        assert keys.handle(keys.record(SESSION_KEY).encode()) == digest(SESSION_KEY)
+        keys = Keys("prefix:of:mine", (scheme,))
+        assert keys.handle_of(keys.name_in(keys.record(SESSION_KEY).encode())) == digest(SESSION_KEY)
 
 
 class TestThePatternOfAllRecords:
@@ -55,6 +56,13 @@ class TestThePatternOfAllRecords:
     def test_escapes_every_wildcard(self, prefix):
         pattern = Keys(prefix).records_pattern
         assert not re.search(r"(?<!\\)(\\\\)*[*?\[\]^]", pattern[:-1])
+
+
+class TestTheChannel:
+    def test_belongs_to_one_prefix_and_can_be_no_key(self):
+        keys = Keys("prefix:of:mine")
+        assert keys.channel == "prefix:of:mine:revocations"
+        assert not keys.channel.startswith(keys.record(SESSION_KEY)[:-24])
 
 
 class TestAUserMarker:

@@ -1,5 +1,9 @@
 import pytest
+from redis.crc import key_slot
 
+from django_redis_sessions import scripts
+from django_redis_sessions.errors import SessionStoreUnavailable
+from django_redis_sessions.keys import Keys, forwarding_address
 from django_redis_sessions.operations import (
     Move,
     Outcome,
@@ -9,8 +13,11 @@ from django_redis_sessions.operations import (
     delete,
     exists,
     follow,
+    on,
     read,
     replace,
+    replicated,
+    run_script,
     save,
     touch,
 )
@@ -129,7 +136,7 @@ class TestMovingASession:
     def test_can_leave_an_address_that_only_the_old_key_opens(self, perform, keys, behind, move_session):
         old, moved = record(b"old"), record(b"moved")
         perform(create(keys, KEY, old, ttl=60))
-        perform(move_session(keys, Move(KEY, self.new, leaves_address=True), revision_of(old), moved, 600))
+        perform(move_session(keys, Move(KEY, self.new, address_ttl=10), revision_of(old), moved, 600))
         assert perform(exists(keys, KEY)) is False
         assert perform(follow(keys, KEY)) == self.new
         assert self.new.encode() not in behind.get(keys.forwarding(KEY))
@@ -137,7 +144,7 @@ class TestMovingASession:
 
     def test_refuses_a_session_that_was_deleted_meanwhile(self, perform, keys, move_session):
         old, moved = record(b"old"), record(b"moved")
-        move = Move(KEY, self.new, leaves_address=True)
+        move = Move(KEY, self.new, address_ttl=10)
         assert perform(move_session(keys, move, revision_of(old), moved, 600)) is Outcome.GONE
         assert perform(exists(keys, self.new)) is False
         assert perform(follow(keys, KEY)) is None
@@ -152,10 +159,23 @@ class TestMovingASession:
     def test_leaves_the_address_that_somebody_faster_has_left(self, perform, keys, move_session):
         old, moved = record(b"old"), record(b"moved")
         perform(create(keys, KEY, old, ttl=60))
-        first, second = Move(KEY, self.new, leaves_address=True), Move(KEY, "late" * 8, leaves_address=True)
+        first, second = Move(KEY, self.new, address_ttl=10), Move(KEY, "late" * 8, address_ttl=10)
         perform(move_session(keys, first, revision_of(old), moved, 600))
         assert perform(move_session(keys, second, revision_of(old), record(), 600)) is Outcome.GONE
         assert perform(follow(keys, KEY)) == self.new
+
+    def test_leads_whoever_has_the_old_name_to_the_new_one(self, perform, keys, behind, move_session):
+        old, moved = record(b"old"), record(b"moved")
+        perform(create(keys, KEY, old, ttl=60))
+        perform(move_session(keys, Move(KEY, self.new), revision_of(old), moved, 600))
+        trace = keys.moved(keys.name(KEY))
+        assert behind.get(trace) == keys.name(self.new).encode()
+        assert 10 < behind.ttl(trace) <= 60
+        # Whoever comes too late changes nothing about that.
+        assert (
+            perform(move_session(keys, Move(KEY, "late" * 8), revision_of(old), moved, 600)) is Outcome.GONE
+        )
+        assert behind.get(trace) == keys.name(self.new).encode()
 
     def test_refuses_a_taken_key(self, perform, keys, move_session):
         old, taken = record(b"old"), record(b"taken")
@@ -184,6 +204,59 @@ class TestMovingInOneScript:
         for _ in range(2):
             assert perform(cycle(keys, Move(KEY, "n" * 32), revision_of(old), moved, 600)) is Outcome.DONE
         assert perform(read(keys, "n" * 32)) == moved
+
+
+class TestAMoveBetweenServers:
+    """Command by command, with a server that does not answer the last of them."""
+
+    keys = Keys(are_spread=True)
+
+    def stopped(self, move):
+        """How the move went, and the last commands, which were lost."""
+        moving = cycle_between_slots(self.keys, move, b"revisi", record(), 600)
+        moving.send(None)
+        for _ in range(2 if move.address_ttl else 1):
+            moving.send(True)
+        last = moving.send(1)
+        with pytest.raises(StopIteration) as done:
+            moving.throw(SessionStoreUnavailable("Gone."))
+        return done.value.value, last
+
+    def test_has_succeeded_though_its_address_could_not_be_kept_for_longer(self, caplog):
+        move = Move(KEY, "n" * 32, address_ttl=600)
+        outcome, last = self.stopped(move)
+        assert outcome is Outcome.DONE
+        assert last == [("SET", self.keys.forwarding(KEY), forwarding_address(KEY, "n" * 32), "EX", 600)]
+        assert "is incomplete: Gone." in caplog.text
+        assert KEY not in caplog.text
+
+    def test_leaves_the_address_for_seconds_until_it_is_over(self):
+        moving = cycle_between_slots(
+            self.keys, Move(KEY, "n" * 32, address_ttl=600), b"revisi", record(), 600
+        )
+        moving.send(None)
+        command = moving.send(True)
+        assert command[0:2] == ("SET", self.keys.forwarding(KEY))
+        assert command[3:] == ("NX", "EX", 10)
+
+
+class TestLeavingAKeyBetweenSlots:
+    def leaving(self, keys, new, revision):
+        names = [keys.record(KEY), keys.moved(keys.name(KEY))]
+        return run_script(scripts.LEAVE, names, revision, new, 60, keys.channel, b"")
+
+    def test_may_be_repeated_when_its_answer_was_lost(self, perform, keys):
+        old = record(b"old")
+        perform(create(keys, KEY, old, ttl=60))
+        for _ in range(2):
+            assert perform(self.leaving(keys, "new name", revision_of(old))) == 1
+        assert perform(self.leaving(keys, "another name", revision_of(old))) == 0
+
+    def test_happens_on_one_server(self, keys):
+        """The slot of a Redis key is that of what it has in braces, if it has any."""
+        name = keys.name(KEY)
+        for these in (keys, Keys("my:shop"), Keys("{shop}"), Keys("a{b}c{d}")):
+            assert key_slot(these.moved(name).encode()) == key_slot(these.record_named(name).encode())
 
 
 class TestDeletingARecord:
@@ -223,7 +296,16 @@ class TestTextThatIsNoSessionKey:
         ],
         ids=["read", "exists", "delete", "create", "replace", "follow"],
     )
-    def test_is_an_unknown_session(self, keys, operation, answer, text):
+    @pytest.mark.parametrize(
+        "wrapped",
+        [
+            lambda operation: operation,
+            lambda operation: replicated(operation, 1, 50),
+            lambda operation: on(None, operation),
+        ],
+        ids=["alone", "replicated", "on one of several servers"],
+    )
+    def test_is_an_unknown_session(self, keys, operation, answer, text, wrapped):
         with pytest.raises(StopIteration) as done:
-            operation(keys, text).send(None)
+            wrapped(operation(keys, text)).send(None)
         assert done.value.value is answer

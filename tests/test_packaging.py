@@ -74,6 +74,10 @@ class TestTheWheel:
     def test_is_typed(self, names):
         assert "django_redis_sessions/py.typed" in names
 
+    @pytest.mark.parametrize("language", ["de", "fr"])
+    def test_brings_its_translations_compiled(self, names, language):
+        assert f"django_redis_sessions/locale/{language}/LC_MESSAGES/django.mo" in names
+
     def test_carries_its_licence(self, names):
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

@@ -227,7 +227,8 @@ class TestALogout:
                 do(session.save)
         assert SessionStore().exists(key) == (not race.happened)
 
-    @pytest.mark.parametrize("before", COMMANDS)
+    # On a cluster the fourth command only tidies up: the rotation is over by then.
+    @pytest.mark.parametrize("before", range(1, 4))
     def test_is_never_undone_by_a_slower_rotation(self, do, stored, interrupt, before, behind, prefix):
         key = stored(a=0, **LOGIN)
         session = SessionStore(key)

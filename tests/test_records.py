@@ -11,10 +11,15 @@ from django_redis_sessions import records
 from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST, Dictionary
 from django_redis_sessions.errors import CorruptRecord
 from django_redis_sessions.records import Codec, Header, header_of, owner_of, revision_of, tag
+from tests.test_devices import COMMON_AGENTS
 
 LOGIN = (
     b'{"_auth_user_id":"4211","_auth_user_backend":"django.contrib.auth.backends.ModelBackend",'
     b'"_auth_user_hash":"3b0c1f26f9a3d6c9a1f9a0c5f8fd6d21aa0f9a4c9f3f1d6e0a3c8b7f9e5d4c3b"}'
+)
+WITH_DEVICE = LOGIN[:-1] + (
+    b',"_session_device":{"address":"203.0.113.7","agent":'
+    b'"Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0"}}'
 )
 HEADER = Header(created=1_700_000_000, touched=1_700_000_100, ttl=1209600, user=b"ninebytes")
 
@@ -56,6 +61,11 @@ class TestARecord:
 
     def test_of_a_login_is_small(self):
         assert len(sealed()) < 110 < len(sealed(compression="zlib")) < len(sealed(compression=None))
+
+    @pytest.mark.parametrize("agent", COMMON_AGENTS.values(), ids=COMMON_AGENTS)
+    def test_of_a_login_is_hardly_longer_with_its_device(self, agent):
+        payload = LOGIN[:-1] + b',"_session_device":{"address":"203.0.113.7","agent":"%b"}}' % agent.encode()
+        assert len(sealed(payload)) <= len(sealed()) + 26
 
     def test_has_a_revision_of_its_own(self):
         revisions = {revision_of(sealed()) for _ in range(100)}
@@ -186,6 +196,16 @@ class TestTheFormat:
             created=1_700_000_000, touched=1_700_000_100, ttl=1209600, user=b"123456789",
             revision=bytes.fromhex("a1b2c3d4e5f6"), compression=1, dictionary=1)  # fmt: skip
 
+    def test_of_version_1_with_the_second_dictionary_is_frozen(self):
+        record = bytes.fromhex(
+            "0100020200a1b2c3d4e5f66553f100096553f16400127500315cc6233132333435363738393b0c1f26f9a3d6c9a1f9a0c5"
+            "f8fd6d21aa0f9a4c9f3f1d6e0a3c8b7f9e5d4c3bc374888991e100b9c5c8c018d88c363434d63327baf708edfc99e1ed"
+            "fc9981dae6b500"
+        )
+        header, payload = Codec().open(record)
+        assert payload == WITH_DEVICE
+        assert (header.compression, header.dictionary) == (2, 2)
+
     def test_places_the_revision_where_scripts_look_for_it(self):
         assert (records.REVISION_OFFSET, records.REVISION_LENGTH) == (5, 6)
 
@@ -197,13 +217,17 @@ class TestTheFormat:
         assert header.revision == revision_of(bytes(record))
 
     @pytest.mark.parametrize(
-        ("number", "sha256"), [(1, "0b27b54c4a9b5f7f7b6695d6635384afa49f1067b8df17ae94a867ec4c79b57d")]
+        ("number", "sha256"),
+        [
+            (1, "0b27b54c4a9b5f7f7b6695d6635384afa49f1067b8df17ae94a867ec4c79b57d"),
+            (2, "86ec764958aa7ee9236a279fef522de1006adc86a82c6c03aa1bb0aac8bf999f"),
+        ],
     )
     def test_pins_every_published_dictionary(self, number, sha256):
         assert hashlib.sha256(DICTIONARIES[number]).hexdigest() == sha256
 
     def test_publishes_no_unpinned_dictionary(self):
-        assert set(DICTIONARIES) == {1}
+        assert set(DICTIONARIES) == {1, 2}
         assert NEWEST in DICTIONARIES
 
     def test_gives_each_serializer_a_tag(self):
@@ -223,12 +247,13 @@ class TestBytesThatAreNoRecord:
             (sealed()[:10], "header is cut off"),
             (sealed()[:28], "header is cut off"),
             (sealed()[:-5], "cut off or damaged"),
-            (sealed()[:4] + b"\x01" + sealed()[5:], "protected"),
+            (sealed()[:4] + b"\x03" + sealed()[5:], "protected in a way"),
             (with_checksum(b"\x01\x00\x09" + sealed()[3:24] + HEADER.user), "compressed in a way"),
             (with_checksum(b"\x01\x00\x01\xc8" + sealed()[4:24] + HEADER.user), "preset dictionary"),
             (with_checksum(b"\x01\x00\x01\x00\x00" + sealed()[5:24] + HEADER.user + b"\x03"), "does not end"),
             (sealed()[:15] + b"\xff" + b"x" * 300, "header is cut off"),
         ],
+        ids=lambda value: value if isinstance(value, str) else "bytes",
     )
     def test_are_refused_with_the_reason(self, stored, reason):
         with pytest.raises(CorruptRecord, match=reason):

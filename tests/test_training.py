@@ -143,6 +143,10 @@ class TestATraining:
         with pytest.raises(TooFewSessions, match="at least 100 sessions are needed, and 99 could be read"):
             sample_of(*(record(shop(number)) for number in range(99))).trained(128, 4096)
 
+    def test_says_how_many_it_could_not_open(self):
+        with pytest.raises(TooFewSessions, match=r"1 could be read of 3 that were found"):
+            sample_of(record(shop(1)), b"anything", b"").trained(128, 4096)
+
     def test_wants_people_who_share_something(self):
         one_person = [record(shop(number), user=1) for number in range(100)]
         with pytest.raises(TooFewSessions, match="no 10 people share a text"):

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -143,14 +144,15 @@ class TestPurging:
         assert self.left(perform, keys) == left
         assert ended == 4 - len(left)
 
-    @pytest.mark.parametrize("one_by_one", [False, True])
-    def test_ends_each_once_whatever_the_pages(self, perform, keys, behind, monkeypatch, one_by_one):
+    @pytest.mark.parametrize("are_spread", [False, True])
+    def test_ends_each_once_whatever_the_pages(self, perform, keys, behind, monkeypatch, are_spread):
+        keys = replace(keys, are_spread=are_spread)
         monkeypatch.setattr(walks, "PAGE", 10)
         monkeypatch.setattr(walks, "BUNDLE", 3)
         for number in range(96):
             perform(create(keys, f"session-{number}", record(), ttl=60))
         seen = []
-        options = {"one_by_one": one_by_one, "progress": seen.append}
+        options = {"progress": seen.append}
         assert perform(purge(keys, matching(now=2000, user=user_marker("1")), **options)) == 1
         assert seen[-1].seen >= 99
         assert perform(purge(keys, matching(now=2000), **options)) == 99

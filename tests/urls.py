@@ -1,6 +1,12 @@
 """Views for the tests that go through Django's whole request."""
 
-from django.contrib.auth import aauthenticate, alogin, authenticate, login, logout
+from django.contrib.auth import (
+    aauthenticate,
+    alogin,
+    authenticate,
+    login,
+    logout,
+)
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 

@@ -12,6 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django_redis_sessions.walks import Progress
 
 _BAR_WIDTH = 24
+#: For how many seconds in all a walk through all sessions waits for a connection that was lost on the way.
+PATIENCE = 60.0
 
 
 def write_json(command: BaseCommand, values: object) -> None:
@@ -49,6 +51,17 @@ def progress_bar(
         yield draw
     finally:
         _write_plainly(command, "\r" + " " * 78 + "\r")
+
+
+def say_what_goes_on(command: BaseCommand, options: dict[str, Any], text: str) -> None:
+    """A line for the person at a terminal who would otherwise look at nothing until Ctrl-C."""
+    if options["verbosity"] > 0 and command.stderr.isatty():
+        note(command, f"{text} Ctrl-C ends this.")
+
+
+def note(command: BaseCommand, text: str) -> None:
+    """A line on standard error that is no part of the result."""
+    _write_plainly(command, f"{text}\n")
 
 
 def _write_plainly(command: BaseCommand, text: str) -> None:

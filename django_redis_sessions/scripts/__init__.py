@@ -1,7 +1,8 @@
 """Which Lua scripts does this package run in Redis?
 
 One file each, under a header that names KEYS, ARGV, reply and units. Every script touches keys of
-one session in one slot, except ``cycle``, which is for servers without slots.
+one session in one slot, except ``cycle``, and ``save`` and ``take`` where they are given an index: those are for
+servers without slots. ``admit`` and ``forget`` are no scripts but functions in front of those that need them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ class Script:
     digest: str
 
 
-def _script(name: str) -> Script:
-    text = files(__package__).joinpath(f"{name}.lua").read_bytes()
+def _script(*parts: str) -> Script:
+    text = b"".join(files(__package__).joinpath(f"{part}.lua").read_bytes() for part in parts)
     return Script(text, sha1(text, usedforsecurity=False).hexdigest())
 
 
-SAVE = _script("save")
-CYCLE = _script("cycle")
-TAKE = _script("take")
+SAVE = _script("admit", "save")
+CYCLE = _script("admit", "cycle")
+ADMIT = _script("admit", "admitted")
+END = _script("end")
+TAKE = _script("forget", "take")
+LEAVE = _script("leave")
+FORGET = _script("forget", "forgotten")
+REVOKE = _script("revoke")
+CLAIM = _script("claim")

@@ -11,6 +11,7 @@ TESTPROJECT_REDIS        URL of the Redis server; ``embedded://`` starts one
 TESTPROJECT_MIDDLEWARE   ``django`` takes Django's own session middleware
 TESTPROJECT_DB           path of the SQLite file that keeps the users
 TESTPROJECT_DEBUG        ``0`` turns DEBUG off, and with it the serving of static files
+TESTPROJECT_PASSWORDS    ``quick`` hashes them as no real site may: tests sign in often
 ======================== ============================================================================
 """
 
@@ -84,6 +85,9 @@ DATABASES = {
 
 ROOT_URLCONF = "testproject.urls"
 WSGI_APPLICATION = "testproject.wsgi.application"
+
+if os.environ.get("TESTPROJECT_PASSWORDS") == "quick":
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "shop"

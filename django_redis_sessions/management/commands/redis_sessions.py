@@ -10,9 +10,21 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.management.subcommands import purge, stats, train_dictionary
+from django_redis_sessions.management.subcommands import (
+    purge,
+    reindex,
+    stats,
+    sweep,
+    train_dictionary,
+)
 
-SUBCOMMANDS = (stats, purge, train_dictionary)
+SUBCOMMANDS = (
+    stats,
+    purge,
+    sweep,
+    reindex,
+    train_dictionary,
+)
 
 _SWITCH = {"action": "store_true"}
 _DJANGOS_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (

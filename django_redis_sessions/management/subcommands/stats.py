@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from django_redis_sessions import sessions
 from django_redis_sessions.census import Census
 from django_redis_sessions.management.arguments import positive
-from django_redis_sessions.management.output import in_bytes, progress_bar, write_json
+from django_redis_sessions.management.output import PATIENCE, in_bytes, progress_bar, write_json
 
 NAME = "stats"
 HELP = "Count the stored sessions: whose, how large, how long they still live."
@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print a table, or JSON."""
     with progress_bar(command, options, done="") as progress:
-        found = sessions.statistics(options["sample"], progress)
+        found = sessions.statistics(options["sample"], progress, patience=PATIENCE)
     if options["json"]:
         write_json(command, found.as_dict())
         return

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django_redis_sessions import sessions
 from django_redis_sessions.dictionaries import LARGEST_NUMBER, LARGEST_TEXT, SMALLEST_NUMBER
 from django_redis_sessions.management.arguments import positive
-from django_redis_sessions.management.output import confirm, progress_bar, write_json
+from django_redis_sessions.management.output import PATIENCE, confirm, progress_bar, write_json
 from django_redis_sessions.training import USUAL_SAMPLE, USUAL_SIZE, WORTHWHILE, Training
 
 NAME = "train-dictionary"
@@ -75,7 +75,9 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         confirm(command, f"{file} exists, and sessions may need it. Overwrite it?")
     with progress_bar(command, options, done="") as progress:
         training = sessions.train_dictionary(
-            **{name: options[name] for name in ("number", "sample", "size", "rate")}, progress=progress
+            **{name: options[name] for name in ("number", "sample", "size", "rate")},
+            progress=progress,
+            patience=PATIENCE,
         )
     if not options["dry_run"]:
         _write(file, training)

@@ -1,0 +1,76 @@
+"""What can an operator see of the stored sessions, and do with them?
+
+The functions behind ``manage.py redis_sessions``, for use from Python too. Sessions are named by
+their public handles, which are no credentials. All functions raise ``SessionStoreError`` when Redis
+fails.
+"""
+
+from django_redis_sessions.infos import SessionInfo
+from django_redis_sessions.sessions.counting import (
+    Statistics,
+    acount,
+    astatistics,
+    count,
+    server_facts,
+    statistics,
+)
+from django_redis_sessions.sessions.ending import (
+    apurge,
+    arevoke,
+    arevoke_all,
+    arevoke_user,
+    purge,
+    revoke,
+    revoke_all,
+    revoke_user,
+)
+from django_redis_sessions.sessions.learning import atrain_dictionary, train_dictionary
+from django_redis_sessions.sessions.looking import (
+    Page,
+    adata,
+    aget,
+    aiterate,
+    aof_user,
+    apage,
+    data,
+    get,
+    iterate,
+    of_user,
+    page,
+)
+from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, sweep
+
+__all__ = [
+    "Page",
+    "SessionInfo",
+    "Statistics",
+    "acount",
+    "adata",
+    "aget",
+    "aiterate",
+    "aof_user",
+    "apage",
+    "apurge",
+    "areindex",
+    "arevoke",
+    "arevoke_all",
+    "arevoke_user",
+    "astatistics",
+    "asweep",
+    "atrain_dictionary",
+    "count",
+    "data",
+    "get",
+    "iterate",
+    "of_user",
+    "page",
+    "purge",
+    "reindex",
+    "revoke",
+    "revoke_all",
+    "revoke_user",
+    "server_facts",
+    "statistics",
+    "sweep",
+    "train_dictionary",
+]

@@ -1,0 +1,56 @@
+"""Each subcommand that concerns all sessions finds those of every server that holds some."""
+
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+
+from django_redis_sessions import conf, sessions
+from django_redis_sessions.backend import SessionStore
+
+pytestmark = pytest.mark.django_db
+
+MANY = 60
+
+
+def call(*arguments):
+    out = io.StringIO()
+    call_command("redis_sessions", *arguments, stdout=out, stderr=io.StringIO())
+    return json.loads(out.getvalue())
+
+
+def begun(number):
+    session = SessionStore()
+    session.update({"_auth_user_id": "7", "number": number})
+    session.save()
+    return session
+
+
+@pytest.fixture
+def everywhere(configure, behind):
+    """Sessions enough for each master of a cluster."""
+    store = configure(KEYS="plain")
+    made = [begun(number) for number in range(MANY)]
+    nodes = store.connections.client().nodes()
+    pattern = store.keys.records_pattern
+    held = [node.execute(("SCAN", 0, "MATCH", pattern, "COUNT", 100_000)) for node in nodes]
+    assert all(found for _, found in held)
+    assert sum(len(found) for _, found in held) == MANY
+    return made
+
+
+def masters():
+    return [node.address for node in conf.store().connections.client().nodes()]
+
+
+class TestEveryMaster:
+    def test_is_counted_by_stats(self, everywhere):
+        figures = call("stats", "--json")
+        assert figures["sessions"] == MANY
+        assert figures["server"]["masters"] == len(masters())
+
+    @pytest.mark.parametrize("arguments", [("purge", "--all"), ("purge", "--older-than", "0")])
+    def test_is_emptied(self, everywhere, arguments):
+        assert call(*arguments, "--no-input", "--json")["ended"] == MANY
+        assert sessions.count() == 0
