@@ -83,6 +83,10 @@ class AwaitingClient:
         """Async twin of ``BlockingClient.nodes()``."""
         return [self]
 
+    def new_connection(self) -> Any:
+        """A connection of redis-py's for the caller alone, not connected yet; whoever asks for it closes it."""
+        return self._route.new_connection()
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._opening is not None:

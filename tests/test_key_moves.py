@@ -18,7 +18,7 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
-from django_redis_sessions import conf, operations, scripts, sessions, stored
+from django_redis_sessions import conf, operations, revocations, scripts, sessions, stored, watches
 from django_redis_sessions.backend import SessionConflict, SessionEnded, SessionStore
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import SessionStoreUnavailable
@@ -645,6 +645,44 @@ class TestAMoveOnAClusterThatWasStoppedHalfWay:
         end(do, session)
         assert records() == set()
         assert do(SessionStore(key).load) == {}
+
+
+class TestAWatch:
+    def test_goes_on_when_the_session_moves(self, move, configure, monkeypatch):
+        monkeypatch.setattr(watches, "PING_INTERVAL", 0.01)
+        monkeypatch.setattr(watches, "CHECK_INTERVAL", 0.02)
+        key = move.begin(configure)
+
+        async def use():
+            async with revocations.watching(key) as watch:
+                session = SessionStore(key)
+                await session.aget("a")
+                session["b"] = 1
+                await session.asave()
+                await asyncio.sleep(0.1)
+                assert not watch.is_over
+                assert watch.handle == digest(session.session_key)
+                await session.aflush()
+                return await asyncio.wait_for(watch.ended(), 5)
+
+        assert asyncio.run(use()) in ("logout", "gone")
+
+    def test_that_follows_nobody_goes_on_while_the_key_stays(self, configure, monkeypatch):
+        monkeypatch.setattr(watches, "PING_INTERVAL", 0.01)
+        monkeypatch.setattr(watches, "CHECK_INTERVAL", 0.02)
+        configure(KEYS="plain")
+        key = rival(None, a=0)().session_key
+        configure(KEYS=["hashed", "plain"])
+
+        async def use():
+            async with revocations.watching(key, follow=False) as watch:
+                session = SessionStore(key)
+                await session.aget("a")
+                await session.asave()
+                await asyncio.sleep(0.1)
+                assert not watch.is_over
+
+        asyncio.run(use())
 
 
 #: The whole way there and back, as an operator would write it.
