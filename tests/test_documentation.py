@@ -772,6 +772,7 @@ class TestTheCommandsThatAreSent:
             behind.unlink(Keys(prefix).index(keys.user_marker("1")))
             assert sessions.reindex() == 1
             assert sessions.count() == len(sessions.page().infos) == 4
+            assert len(sessions.ranked("size", patience=1).infos) == 4
             places = []
             assert (
                 sessions.purge(

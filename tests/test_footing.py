@@ -192,6 +192,9 @@ class TestALostConnection:
         rests = interrupted(after=10)
         assert sessions.statistics(patience=5).census.sessions == 300
         assert len(rests) == 2
+        rests = interrupted(after=10)
+        assert len(sessions.ranked("size", 400, patience=5).infos) == 300
+        assert len(rests) == 2
         rests = interrupted(after=15)
         assert sessions.reindex(patience=5) >= 300
         assert len(rests) == 2
@@ -281,6 +284,8 @@ class TestALostConnection:
         interrupted(after=10, is_restarted=True)
         with pytest.raises(SessionStoreUnavailable, match="Begin again"):
             sessions.purge(dry_run=True, older_than=0, patience=5)
+        interrupted(after=10, is_restarted=True)
+        assert len(sessions.ranked("size", 400, patience=5).infos) == 300
 
     @pytest.mark.parametrize("after", range(9, 15))
     def test_of_a_server_that_was_restarted_lets_samples_and_indexes_begin_anew(

@@ -50,7 +50,18 @@ class TestEveryMaster:
         assert figures["sessions"] == MANY
         assert figures["server"]["masters"] == len(masters())
 
-    @pytest.mark.parametrize("arguments", [("purge", "--all"), ("purge", "--older-than", "0")])
+    @pytest.mark.parametrize("order", [(), ("--sort", "size"), ("--sort", "idle")])
+    def test_is_listed(self, everywhere, order):
+        listed = call("list", "--json", "--limit", "100", *order)["sessions"]
+        assert len({each["handle"] for each in listed}) == MANY
+
+    def test_is_looked_through_by_show(self, everywhere):
+        for info in sessions.iterate():
+            assert "number" in call("show", info.handle, "--json")["data"]
+
+    @pytest.mark.parametrize(
+        "arguments", [("revoke", "--all"), ("purge", "--all"), ("purge", "--older-than", "0")]
+    )
     def test_is_emptied(self, everywhere, arguments):
         assert call(*arguments, "--no-input", "--json")["ended"] == MANY
         assert sessions.count() == 0

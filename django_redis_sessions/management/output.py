@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from django_redis_sessions.infos import SessionInfo
 from django_redis_sessions.walks import Progress
 
 _BAR_WIDTH = 24
@@ -68,6 +70,33 @@ def _write_plainly(command: BaseCommand, text: str) -> None:
     """On standard error, which Django would paint red."""
     command.stderr.write(text, style_func=str, ending="")
     command.stderr.flush()
+
+
+def plain(text: str) -> str:
+    """What somebody else has written, without what a terminal would obey."""
+    return text if text.isprintable() else ascii(text)
+
+
+def when(moment: datetime) -> str:
+    """A time for a person, on the clock of this machine."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def as_fields(info: SessionInfo, username: str | None) -> dict[str, Any]:
+    """One session as plain values for JSON; times in UTC, size in bytes."""
+    return {
+        "handle": info.handle,
+        "user": info.user_id,
+        "username": username,
+        "anonymous": info.is_anonymous,
+        "readable": info.is_readable,
+        "created": info.created.isoformat(),
+        "last_seen": info.last_seen.isoformat(),
+        "expires": info.expires.isoformat(),
+        "size": info.size,
+        "address": info.address,
+        "user_agent": info.user_agent,
+    }
 
 
 def in_bytes(number: int) -> str:

@@ -34,13 +34,16 @@ from django_redis_sessions.sessions.looking import (
     apage,
     data,
     get,
+    is_cursor,
     iterate,
     of_user,
     page,
 )
+from django_redis_sessions.sessions.ranking import ORDERS, aranked, ranked
 from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, sweep
 
 __all__ = [
+    "ORDERS",
     "Page",
     "SessionInfo",
     "Statistics",
@@ -51,6 +54,7 @@ __all__ = [
     "aof_user",
     "apage",
     "apurge",
+    "aranked",
     "areindex",
     "arevoke",
     "arevoke_all",
@@ -61,10 +65,12 @@ __all__ = [
     "count",
     "data",
     "get",
+    "is_cursor",
     "iterate",
     "of_user",
     "page",
     "purge",
+    "ranked",
     "reindex",
     "revoke",
     "revoke_all",

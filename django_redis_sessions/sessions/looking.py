@@ -135,6 +135,11 @@ async def apage(
     return await arun(conf.store().connections.async_client(), paging)
 
 
+def is_cursor(text: str) -> bool:
+    """Whether ``text`` has the form of what ``page()`` names the next page by."""
+    return _CURSOR(text) is not None
+
+
 def named(handle: str) -> Operation[str | None]:
     """The name of the session with this handle; None if there cannot be one. No round trip.
 
@@ -151,6 +156,11 @@ def named(handle: str) -> Operation[str | None]:
     found = yield from walks.find(keys, lambda name: keys.handle_of(name) == handle)
     # It may have got that name meanwhile, and what leads on from a former name leads on from its handle.
     return handle if found is None else found
+
+
+def infos_of_user(user: object) -> Operation[list[SessionInfo]]:
+    """A user's sessions, the last active first."""
+    return by_activity((yield from _of_user(user)), "")
 
 
 def _record(handle: str) -> Operation[tuple[str, bytes] | None]:

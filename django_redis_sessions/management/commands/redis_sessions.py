@@ -10,9 +10,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_redis_sessions.errors import SessionStoreError
+from django_redis_sessions.keys import is_handle
 from django_redis_sessions.management.subcommands import (
+    list_sessions,
     purge,
     reindex,
+    revoke,
+    show,
     stats,
     sweep,
     train_dictionary,
@@ -20,6 +24,9 @@ from django_redis_sessions.management.subcommands import (
 
 SUBCOMMANDS = (
     stats,
+    list_sessions,
+    show,
+    revoke,
     purge,
     sweep,
     reindex,
@@ -38,6 +45,13 @@ _DJANGOS_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 
+class _Parser(CommandParser):
+    """Knows a handle from an option, though one in sixty begins with a hyphen as well."""
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        return None if is_handle(arg_string) else super()._parse_optional(arg_string)
+
+
 class Command(BaseCommand):
     """Parses, calls the subcommand, and turns the package's errors into Django's."""
 
@@ -45,7 +59,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give every subcommand a parser of its own."""
-        parsers = parser.add_subparsers(title="subcommands", dest="subcommand", required=True)
+        parsers = parser.add_subparsers(
+            title="subcommands", dest="subcommand", required=True, parser_class=_Parser
+        )
         for subcommand in SUBCOMMANDS:
             subparser = parsers.add_parser(
                 subcommand.NAME, help=subcommand.HELP, description=subcommand.HELP, epilog=subcommand.EPILOG
