@@ -10,11 +10,20 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from django_redis_sessions.records import header_of, owner_of
+from django_redis_sessions.records import JSON, KIND_LENGTH, VERSION, header_of, owner_of
 
 HOUR, DAY = 3600, 86400
+_OURS = bytes([VERSION])
+_kind_of = itemgetter(slice(KIND_LENGTH))
+#: So many of the largest sessions are named.
+LARGEST = 10
+#: What the header's byte for compression is called.
+COMPRESSION_NAMES = {0: "none", 1: "deflate", 2: "deflate, hash apart"}
+#: What the header's byte for protection is called.
+PROTECTION_NAMES = {0: "none"}
 #: Inclusive upper bounds in seconds of the time-to-live histogram, and what each bar is called.
 LIFE_BOUNDS = (HOUR, DAY, 7 * DAY, 14 * DAY, 30 * DAY)
 LIFE_LABELS = (
@@ -40,27 +49,52 @@ class Census:
     sizes: Counter[int] = field(default_factory=Counter)
     lives: list[int] = field(default_factory=lambda: [0] * len(LIFE_LABELS))
     is_complete: bool = False
+    #: How many records begin with which five bytes: format, serializer, compression, dictionary, protection.
+    kinds: Counter[bytes] = field(default_factory=Counter)
+    #: The sizes of the ``LARGEST`` sessions, by their Redis keys.
+    largest: dict[bytes, int] = field(default_factory=dict)
     _bytes: int = 0
     _overhead: int = 0
+    # What the smallest of the largest takes, once there are enough of them.
+    _floor: int = 0
 
-    def count(self, owners: Sequence[bytes | None], ttls: Sequence[int]) -> None:
-        """Count sessions by the user marker in each (``records.owner_of``) and the seconds each has left."""
+    def count(
+        self, owners: Sequence[bytes | None], ttls: Sequence[int], starts: Sequence[bytes] = ()
+    ) -> None:
+        """Count sessions by the user marker in each (``records.owner_of``) and the seconds each has left.
+
+        ``starts`` are the first bytes of their records.
+        """
         self.sessions += len(owners)
         self.anonymous += owners.count(b"")
         self.unreadable += owners.count(None)
+        for kind, count in Counter(map(_kind_of, starts)).items():
+            # What is no record of ours could begin with anything.
+            if kind[:1] == _OURS and len(kind) == KIND_LENGTH:
+                self.kinds[kind] += count
         for ttl in ttls:
             if ttl < 0:
                 self.without_ttl += 1
             else:
                 self.lives[bisect_left(LIFE_BOUNDS, ttl)] += 1
 
-    def weigh(self, size: int, memory: int | None) -> None:
+    def weigh(self, size: int, memory: int | None, name: bytes = b"") -> None:
         """Note the size of a session that was counted, and what it takes in Redis if the server has said so."""
         self.sizes[size] += 1
         self._bytes += size
+        if size > self._floor:
+            self._rank(name, size)
         if memory is not None:
             self.measured += 1
             self._overhead += memory - size
+
+    def _rank(self, name: bytes, size: int) -> None:
+        # By name, since a scan may come past a session twice.
+        self.largest[name] = size
+        if len(self.largest) > LARGEST:
+            del self.largest[min(self.largest, key=self.largest.__getitem__)]
+        if len(self.largest) == LARGEST:
+            self._floor = min(self.largest.values())
 
     @property
     def logged_in(self) -> int:
@@ -98,7 +132,22 @@ class Census:
             "memory_measured": self.measured,
             "size": {"p50": self.size_at(0.5), "p95": self.size_at(0.95), "max": self.size_at(1.0)},
             "time_to_live": dict(zip(LIFE_LABELS, self.lives, strict=True)),
+            "codecs": [
+                {**codec, "sessions": count}
+                for codec, count in ((_codec(kind), count) for kind, count in self.kinds.most_common())
+            ],
         }
+
+
+def _codec(kind: bytes) -> dict[str, Any]:
+    form, serializer, compression, dictionary, protection = kind
+    return {
+        "format": form,
+        "serializer": "json" if serializer == JSON else str(serializer),
+        "compression": COMPRESSION_NAMES.get(compression, str(compression)),
+        "dictionary": dictionary,
+        "protection": PROTECTION_NAMES.get(protection, str(protection)),
+    }
 
 
 def everything(start: bytes) -> bool:
@@ -142,7 +191,8 @@ def matching(
 def server_facts(infos: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """What an operator asks first about the servers, from each master's INFO; memory in bytes, 0 = no limit.
 
-    Memory is that of all masters together; name, version and policy are the first one's.
+    Memory and counters are those of all masters together, since each was started; name, version and policy
+    are the first one's. What servers do not say is 0 or None.
     """
     info = next(filter(None, infos), {})
     name = info.get("server_name") or "redis"
@@ -150,7 +200,49 @@ def server_facts(infos: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         "server": name,
         "version": info.get(f"{name}_version") or info.get("redis_version", "unknown"),
         "masters": len(infos),
-        "used_memory": sum(int(each.get("used_memory", 0)) for each in infos),
-        "maxmemory": sum(int(each.get("maxmemory", 0)) for each in infos),
+        "used_memory": _sum(infos, "used_memory"),
+        "maxmemory": _sum(infos, "maxmemory"),
         "eviction_policy": info.get("maxmemory_policy", "unknown"),
+        "commands": _sum(infos, "total_commands_processed"),
+        "evicted": _sum(infos, "evicted_keys"),
+        "expired": _sum(infos, "expired_keys"),
+        "replication": _replication(infos),
+        "persistence": _persistence(infos),
+    }
+
+
+def _sum(infos: Sequence[Mapping[str, str]], name: str) -> int:
+    return sum(int(info.get(name, 0)) for info in infos)
+
+
+def _replication(infos: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """``lag`` is the seconds since the replica that was heard longest ago; None without replicas."""
+    replicas = [
+        dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
+        for info in infos
+        for name, value in info.items()
+        if name.startswith("slave") and name[5:].isdecimal()
+    ]
+    lags = [int(replica["lag"]) for replica in replicas if replica.get("lag", "").isdecimal()]
+    return {
+        "replicas": len(replicas),
+        "online": sum(replica.get("state") == "online" for replica in replicas),
+        "lag": max(lags, default=None),
+    }
+
+
+def _persistence(infos: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Whether every master appends to a file, and whether no write to a disk has failed; when the oldest
+    snapshot was made, in seconds since 1970, and the changes since the last ones."""
+    known = [info for info in infos if "rdb_last_save_time" in info]
+    states = [
+        info.get(name, "ok")
+        for info in known
+        for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+    ]
+    return {
+        "aof": all(info.get("aof_enabled") == "1" for info in known) if known else None,
+        "ok": all(state == "ok" for state in states) if known else None,
+        "last_save": min((int(info["rdb_last_save_time"]) for info in known), default=None),
+        "changes_since_save": _sum(infos, "rdb_changes_since_last_save"),
     }

@@ -54,6 +54,8 @@ _CHECKSUM = struct.Struct(">I")
 _HEADER = struct.Struct(">BBBBB6sIBIII")
 _CHECKSUM_OFFSET = _CONTENT.size + _LIFE.size
 _HEADER_LENGTH = _CHECKSUM_OFFSET + _CHECKSUM.size
+#: So many first bytes say how the rest is to be read.
+KIND_LENGTH = 5
 #: Where the life stands in a record: ``life()`` makes the bytes.
 LIFE_OFFSET = _CONTENT.size
 #: Where the revision stands in a record: offset and length in bytes.

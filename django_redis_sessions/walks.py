@@ -174,9 +174,9 @@ class _Survey:
     def receive(self, replies: list[Any]) -> None:
         large, self._large = self._large, []
         first, count = len(large), len(self._names)
-        for (_, memory), size in zip(large, replies[:first], strict=True):
+        for (name, memory), size in zip(large, replies[:first], strict=True):
             # Gone by now, but counted: then it was at least this long.
-            self._census.weigh(size if isinstance(size, int) and size else GLIMPSE, memory)
+            self._census.weigh(size if isinstance(size, int) and size else GLIMPSE, memory, name)
         starts, ttls = replies[first : first + count], replies[first + count : first + 2 * count]
         memories: list[Any] = [None] * count
         memories[:: self._stride] = replies[first + 2 * count :]
@@ -186,12 +186,16 @@ class _Survey:
             # Gone since the SCAN, or replaced by another kind of key: not a session any more.
             if ttl != -2 and not isinstance(start, Exception)
         ]
-        self._census.count([owner_of(start) for _, start, _, _ in seen], [ttl for _, _, ttl, _ in seen])
+        self._census.count(
+            [owner_of(start) for _, start, _, _ in seen],
+            [ttl for _, _, ttl, _ in seen],
+            [start for _, start, _, _ in seen],
+        )
         for name, start, _, memory in seen:
             # MEMORY may be forbidden by an ACL rule.
             known = memory if isinstance(memory, int) else None
             if len(start) < GLIMPSE:
-                self._census.weigh(len(start), known)
+                self._census.weigh(len(start), known, name)
             else:
                 self._large.append((name, known))
 

@@ -100,6 +100,11 @@ class TestTheFactsAboutAServer:
             "used_memory": 0,
             "maxmemory": 0,
             "eviction_policy": "unknown",
+            "commands": 0,
+            "evicted": 0,
+            "expired": 0,
+            "replication": {"replicas": 0, "online": 0, "lag": None},
+            "persistence": {"aof": None, "ok": None, "last_save": None, "changes_since_save": 0},
         }
 
     def test_add_up_the_memory_of_all_masters(self):

@@ -29,6 +29,7 @@ from django_redis_sessions import (
     dictionaries,
     errors,
     expiry,
+    exposition,
     faults,
     keys,
     middleware,
@@ -208,11 +209,17 @@ class TestThePageOfTheCommand:
         options = {text for action in own for text in action.option_strings}
         rows = [row for table in tables(section(page("command.md"), f"## `{name}`")) for row in table]
         documented = {word.partition(" ")[0] for row in rows for word in code_words(row[0])}
+        documented -= set(exposition.METRICS)
         assert documented == options - {"-h", "--help"}
 
     def test_shows_the_json_that_stats_writes(self, store):
         (example,) = every(r"(?s)stats --json\n(.*?)^```", page("command.md"))
         assert shape(json.loads(example)) == shape(sessions.statistics().as_dict())
+
+    def test_lists_the_metrics_of_stats(self):
+        *_, rows = tables(section(page("command.md"), "### For Prometheus"))
+        documented = {name.strip("`"): (kind, meaning) for name, kind, meaning in rows}
+        assert documented == exposition.METRICS
 
     def test_names_all_that_is_in_the_json_of_train_dictionary(self):
         gain = training.Gain(records=1, stored=4, zlib=3, built_in=2, trained=1)
@@ -773,6 +780,7 @@ class TestTheCommandsThatAreSent:
             assert sessions.reindex() == 1
             assert sessions.count() == len(sessions.page().infos) == 4
             assert len(sessions.ranked("size", patience=1).infos) == 4
+            assert sessions.contents(patience=1).sessions == 4
             places = []
             assert (
                 sessions.purge(

@@ -6,6 +6,7 @@ fails.
 """
 
 from django_redis_sessions.infos import SessionInfo
+from django_redis_sessions.sessions.contents import Contents, acontents, contents
 from django_redis_sessions.sessions.counting import (
     Statistics,
     acount,
@@ -44,9 +45,11 @@ from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, s
 
 __all__ = [
     "ORDERS",
+    "Contents",
     "Page",
     "SessionInfo",
     "Statistics",
+    "acontents",
     "acount",
     "adata",
     "aget",
@@ -62,6 +65,7 @@ __all__ = [
     "astatistics",
     "asweep",
     "atrain_dictionary",
+    "contents",
     "count",
     "data",
     "get",

@@ -24,10 +24,18 @@ class Statistics:
     #: Whether the census stopped before it had seen every session.
     sampled: bool
 
+    @property
+    def largest(self) -> list[tuple[str, int]]:
+        """Handles and record sizes in bytes of the ten largest sessions, the largest first."""
+        keys = conf.store().keys
+        sized = ((keys.handle_of(keys.name_in(name)), size) for name, size in self.census.largest.items())
+        return sorted(sized, key=lambda each: (-each[1], each[0]))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; sizes and memory in bytes."""
         return {
             **self.census.summary(),
+            "largest": [{"handle": handle, "size": size} for handle, size in self.largest],
             "sampled": self.sampled,
             "keys_in_database": self.keys_in_database,
             "server": self.server,
