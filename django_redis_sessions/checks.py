@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
 
 from django_redis_sessions import conf, sessions, visitors
 from django_redis_sessions.configuration import SETTING, Problem
 from django_redis_sessions.errors import SessionStoreError
+from django_redis_sessions.middleware import SessionMiddleware
+from django_redis_sessions.passwords import RevokeOtherSessions
 
 TAG = "sessions"
 
@@ -28,6 +34,24 @@ def check_devices(**_: Any) -> list[CheckMessage]:
     if conf.problems() or (wrong := visitors.problem()) is None:
         return []
     return [_error(wrong)]
+
+
+@register(TAG)
+def check_password_validator(**_: Any) -> list[CheckMessage]:
+    """``RevokeOtherSessions`` under Django's middleware, which cannot tell it whose change it is."""
+    validators, middleware = _classes(conf.password_validators()), _classes(conf.middleware())
+    if not _has(RevokeOtherSessions, validators):
+        return []
+    if _has(SessionMiddleware, middleware) or not _has(DjangoSessionMiddleware, middleware):
+        return []
+    return [
+        Warning(
+            "RevokeOtherSessions cannot know the session in which a password is changed, and ends it as well: "
+            "whoever changes the own password is signed out with a 400.",
+            hint="Use django_redis_sessions.middleware.SessionMiddleware in place of Django's in MIDDLEWARE.",
+            id="django_redis_sessions.W010",
+        )
+    ]
 
 
 @register(TAG, deploy=True)
@@ -73,3 +97,16 @@ def check_embedded_server(**_: Any) -> list[CheckMessage]:
 
 def _error(problem: Problem) -> CheckMessage:
     return Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
+
+
+def _has(wanted: type, candidates: Iterable[object]) -> bool:
+    return any(isinstance(found, type) and issubclass(found, wanted) for found in candidates)
+
+
+def _classes(paths: Iterable[str]) -> list[object]:
+    """What the settings name, as far as it can be imported; Django reports the rest where it needs it."""
+    found: list[object] = []
+    for path in paths:
+        with suppress(ImportError):
+            found.append(import_string(path))
+    return found

@@ -102,6 +102,16 @@ def authentication_backends() -> list[str]:
     return list(settings.AUTHENTICATION_BACKENDS)
 
 
+def middleware() -> list[str]:
+    """The dotted paths of what stands around each request."""
+    return list(settings.MIDDLEWARE)
+
+
+def password_validators() -> list[str]:
+    """The dotted paths of what is asked about a new password, and told of it."""
+    return [validator["NAME"] for validator in settings.AUTH_PASSWORD_VALIDATORS]
+
+
 def hold_embedded_server() -> None:
     """Make this process a user of the embedded server, if the project has one.
 

@@ -28,7 +28,7 @@ from django.utils.html import escape
 from django.utils.http import http_date
 from django.utils.translation import get_language, gettext
 
-from django_redis_sessions import conf
+from django_redis_sessions import conf, current
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import (
     SessionConflict,
@@ -59,6 +59,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         """Give the request its session."""
         super().process_request(request)
+        current.session.set(request.session)
         if conf.store().settings.on_outage == "anonymous":
             request.session.tolerates_outage = True  # type: ignore[attr-defined]  # not every engine's
 
@@ -83,6 +84,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
         """Save a session that was modified, and set, renew or delete its cookie."""
+        current.session.set(None)
         closing = _Closing(request, response)
         if closing.has_to_load():
             with closing.attempt():
@@ -96,6 +98,7 @@ class SessionMiddleware(DjangoSessionMiddleware):
 
     async def _aprocess_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Async twin of ``process_response()``."""
+        current.session.set(None)
         closing = _Closing(request, response)
         if closing.has_to_load():
             with closing.attempt():

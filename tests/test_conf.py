@@ -2,12 +2,14 @@ import subprocess
 import sys
 
 import pytest
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.checks import run_checks
 from django.test.utils import override_settings
 
 from django_redis_sessions import conf
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.errors import SessionStoreMisconfigured
+from django_redis_sessions.middleware import SessionMiddleware
 from tests.servers import RedisServer
 
 
@@ -70,6 +72,54 @@ class TestTheEvictionCheck:
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
         (message,) = self.found()
         assert message.id == "django_redis_sessions.W002"
+
+
+class TestTheCheckOfThePasswordValidator:
+    """Under Django's middleware nobody knows the session in which a password is changed."""
+
+    VALIDATOR = "django_redis_sessions.passwords.RevokeOtherSessions"
+    DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
+    OURS = "django_redis_sessions.middleware.SessionMiddleware"
+
+    def found(self, settings, validator, *middleware):
+        settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": validator}]
+        settings.MIDDLEWARE = [*middleware, *settings.MIDDLEWARE[1:]]
+        return [message for message in run_checks() if message.id == "django_redis_sessions.W010"]
+
+    @pytest.mark.parametrize("middleware", [DJANGOS, f"{__name__}.SubclassOfDjangos"])
+    def test_warns_of_djangos_middleware_and_names_ours(self, settings, middleware):
+        (message,) = self.found(settings, self.VALIDATOR, middleware)
+        assert "signed out with a 400" in message.msg
+        assert self.OURS in message.hint
+
+    @pytest.mark.parametrize("middleware", [OURS, f"{__name__}.SubclassOfOurs"])
+    def test_is_silent_with_ours(self, settings, middleware):
+        assert self.found(settings, self.VALIDATOR, middleware) == []
+
+    def test_is_silent_without_the_validator(self, settings):
+        other = "django.contrib.auth.password_validation.MinimumLengthValidator"
+        assert self.found(settings, other, self.DJANGOS) == []
+
+    def test_is_silent_where_there_are_no_sessions(self, settings):
+        assert self.found(settings, self.VALIDATOR) == []
+
+    def test_leaves_it_to_django_to_report_what_cannot_be_imported(self, settings):
+        assert self.found(settings, "nowhere.to.be.Found", "nowhere.either", self.DJANGOS) == []
+
+    def test_takes_a_function_for_what_it_is(self, settings):
+        assert len(self.found(settings, self.VALIDATOR, f"{__name__}.some_function", self.DJANGOS)) == 1
+
+
+class SubclassOfDjangos(DjangoSessionMiddleware):
+    pass
+
+
+class SubclassOfOurs(SessionMiddleware):
+    pass
+
+
+def some_function(get_response):
+    return get_response
 
 
 class TestTheEngineModule:

@@ -185,6 +185,8 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"DEVICES": "nowhere.to_be_found"}
         found |= {message.id for message in checks.check_devices()}
+        settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": "django_redis_sessions.passwords.RevokeOtherSessions"}]
+        found |= {message.id for message in checks.check_password_validator()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
