@@ -1,14 +1,16 @@
-"""What visitors, views and consumers see when a session ends: streams and sockets."""
+"""What visitors, views and consumers see when a session ends: streams, sockets and ``redis_sessions watch``."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.core.management import CommandError, call_command
 
 from django_redis_sessions import announcements, revocations, sessions, watches
 from django_redis_sessions.backend import SessionStore
@@ -25,10 +28,10 @@ from django_redis_sessions.keys import digest
 from django_redis_sessions.operations import MOVED_TTL
 from django_redis_sessions.revocations import ClosesWithSession, until_revoked, watching
 from django_redis_sessions.watches import PING_INTERVAL, Watches
-from tests.test_watches import SECONDS, announce, eventually, listeners, own_server, run, saved
+from tests.test_watches import SECONDS, announce, eventually, listeners, own_server, quick, run, saved
 from tests.topologies import until
 
-__all__ = ["own_server", "run"]  # fixtures
+__all__ = ["own_server", "quick", "run"]  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -480,6 +483,124 @@ class TestAStreamInABrowser:
                 assert next(parts) == b"data: hello\n\n"
                 assert listeners(server) == 1
             until(lambda: listeners(server) == 0)
+
+
+class Lines(io.StringIO):
+    """Standard output that tells when it has so many lines."""
+
+    def count(self) -> int:
+        return self.getvalue().count("\n")
+
+
+class TestWatch:
+    def watch(self, server: Any, *arguments: str, then: Any, lines: int) -> tuple[str, str]:
+        """Run ``watch`` for so many lines; ``then()`` happens once it listens."""
+        out, err = Lines(), Lines()
+        failures: list[Exception] = []
+
+        def act() -> None:
+            try:
+                until(lambda: listeners(server) == 1)
+                then()
+            except Exception as failure:
+                failures.append(failure)
+
+        other = threading.Thread(target=act)
+        other.start()
+        call_command("redis_sessions", "watch", "--count", str(lines), *arguments, stdout=out, stderr=err)
+        other.join()
+        assert not failures
+        return out.getvalue(), err.getvalue()
+
+    def test_prints_a_line_for_whatever_happens(self, store, server, behind):
+        session = saved(_auth_user_id="7")
+        old = digest(session.session_key)
+
+        def then():
+            session.cycle_key()
+            announce(behind, store, announcements.revoked(old, None, "\x1b[31mred"))
+            announce(behind, store, announcements.user_revoked("7"))
+            announce(behind, store, announcements.all_revoked())
+
+        out, err = self.watch(server, then=then, lines=4)
+        new = digest(session.session_key)
+        said = [line.partition("  ")[2] for line in out.splitlines()]
+        assert said == [
+            f"moved    {old}  user 7  to {new}",
+            f"ended    {old}  anonymous  '\\x1b[31mred'",
+            "ended    all sessions of user 7",
+            "ended    all sessions",
+        ]
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", out)
+        assert err == ""
+
+    def test_prints_json(self, store, server):
+        session = saved(_auth_user_id="7")
+        out, _ = self.watch(server, "--json", then=session.flush, lines=1)
+        said = json.loads(out)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", said.pop("time"))
+        assert said["event"] == "revoked"
+        assert said["user"] == "7"
+        assert said["reason"] == "logout"
+
+    def test_prints_what_concerns_one_user(self, store, server, behind):
+        def then():
+            announce(behind, store, announcements.user_revoked("8"))
+            announce(behind, store, announcements.user_revoked("7"))
+            announce(behind, store, announcements.all_revoked())
+
+        out, _ = self.watch(server, "--user", "7", "--json", then=then, lines=2)
+        assert [json.loads(line)["event"] for line in out.splitlines()] == ["user", "all"]
+        assert json.loads(out.splitlines()[0])["user"] == "7"
+
+    @pytest.mark.unix
+    def test_says_when_it_hears_nothing_and_goes_on(self, own_server, quick, configure):
+        store = configure(URL=own_server.url, TIMEOUT=0.5)
+
+        def then():
+            own_server.stop()
+            own_server.start()
+            until(lambda: listeners(own_server) == 1)
+            with own_server.client() as behind:
+                announce(behind, store, announcements.all_revoked())
+
+        out, err = self.watch(own_server, then=then, lines=1)
+        assert out.endswith("ended    all sessions\n")
+        lost, back = err.splitlines()
+        assert lost.endswith("Nothing is heard until the connection is back.")
+        assert own_server.url in lost
+        assert back == "The connection is back; what happened meanwhile was missed."
+
+    def test_is_an_error_where_nobody_answers(self, configure):
+        configure(URL="unix:///nowhere/redis.sock")
+        with pytest.raises(CommandError, match=r"unix:///nowhere/redis\.sock cannot be reached"):
+            call_command("redis_sessions", "watch")
+
+    def test_takes_no_count_below_one(self, store):
+        with pytest.raises(CommandError, match="whole number above zero"):
+            call_command("redis_sessions", "watch", "--count=0")
+
+    @pytest.mark.unix
+    def test_ends_calmly_when_stopped_by_hand(self, store, server, behind):
+        program = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "import django; from django.conf import settings\n"
+            f"settings.configure(INSTALLED_APPS=['django_redis_sessions'], "
+            f"SESSION_REDIS={{'URL': {store.settings.url!r}, 'PREFIX': {store.settings.prefix!r}}})\n"
+            "django.setup(); from django.core.management import call_command\n"
+            "call_command('redis_sessions', 'watch', '--no-color')\n"
+        )
+        command = [sys.executable, "-W", "error", "-c", program]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                until(lambda: listeners(server) == 1)
+                announce(behind, store, announcements.all_revoked())
+                assert process.stdout.readline().endswith(b"ended    all sessions\n")
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()
+        assert (process.returncode, out, err) == (0, b"", b"")
 
 
 PAGE = (ROOT / "docs" / "revocations.md").read_text()

@@ -20,6 +20,7 @@ from django_redis_sessions.management.subcommands import (
     stats,
     sweep,
     train_dictionary,
+    watch,
 )
 
 SUBCOMMANDS = (
@@ -31,6 +32,7 @@ SUBCOMMANDS = (
     sweep,
     reindex,
     train_dictionary,
+    watch,
 )
 
 _SWITCH = {"action": "store_true"}
