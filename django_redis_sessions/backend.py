@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from time import monotonic, time_ns
+from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -24,6 +24,7 @@ from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.devices import Device
 from django_redis_sessions.executors import AsyncClient, arun, run
+from django_redis_sessions.metrics import Careful
 from django_redis_sessions.operations import Located, Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.seen import SeenSession
@@ -110,7 +111,7 @@ class SessionStore(SeenSession, SessionBase):
                 reading = operations.known(ahead.result())
             except errors.SessionStoreError as error:
                 reading = operations.failed(error)
-        return self._perform(self._loading(reading))
+        return self._perform("load", self._loading(reading))
 
     async def _aload(self) -> dict[str, Any]:
         ahead, reading = self._take_ahead(), self._reading()
@@ -119,7 +120,7 @@ class SessionStore(SeenSession, SessionBase):
                 reading = operations.known(await ahead.aresult())
             except errors.SessionStoreError as error:
                 reading = operations.failed(error)
-        return await self._aperform(self._loading(reading))
+        return await self._aperform("load", self._loading(reading))
 
     def load_ahead(self) -> None:
         """Start fetching the record on the running loop; the next load uses it, if one comes."""
@@ -132,23 +133,23 @@ class SessionStore(SeenSession, SessionBase):
 
     def exists(self, session_key: str | None) -> bool:
         """Whether a session with this key is stored. One round trip, none for text that is no key."""
-        return self._perform(operations.exists(self._store.keys, session_key))
+        return self._perform("exists", operations.exists(self._store.keys, session_key))
 
     async def aexists(self, session_key: str | None) -> bool:
         """Async twin of ``exists()``."""
-        return await self._aperform(operations.exists(self._store.keys, session_key))
+        return await self._aperform("exists", operations.exists(self._store.keys, session_key))
 
     # Writing
 
     def create(self) -> None:
         """Store this session's data as a new session under a new key. One round trip."""
         self._get_session(no_load=True)
-        self._perform(self._creating())
+        self._perform("create", self._creating())
 
     async def acreate(self) -> None:
         """Async twin of ``create()``."""
         await self._aget_session(no_load=True)
-        await self._aperform(self._creating())
+        await self._aperform("create", self._creating())
 
     def save(self, must_create: bool = False) -> None:
         """Store this session's data. One round trip, and one before it if nothing was loaded yet.
@@ -160,21 +161,23 @@ class SessionStore(SeenSession, SessionBase):
         """
         session_key = self.session_key
         self._get_session(no_load=must_create)
-        self._perform(self._saving(session_key, must_create))
+        self._perform("save", self._saving(session_key, must_create))
 
     async def asave(self, must_create: bool = False) -> None:
         """Async twin of ``save()``."""
         session_key = self.session_key
         await self._aget_session(no_load=must_create)
-        await self._aperform(self._saving(session_key, must_create))
+        await self._aperform("save", self._saving(session_key, must_create))
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session with this key, by default this one. One round trip."""
-        self._perform(self._deleting(self.session_key if session_key is None else session_key))
+        self._perform("delete", self._deleting(self.session_key if session_key is None else session_key))
 
     async def adelete(self, session_key: str | None = None) -> None:
         """Async twin of ``delete()``."""
-        await self._aperform(self._deleting(self.session_key if session_key is None else session_key))
+        await self._aperform(
+            "delete", self._deleting(self.session_key if session_key is None else session_key)
+        )
 
     def flush(self) -> None:
         """Forget the data and the key, and end the stored session. One round trip."""
@@ -194,12 +197,12 @@ class SessionStore(SeenSession, SessionBase):
         seconds, so that parallel requests do not fail.
         """
         is_only_rehash = is_rehash(self._get_session())
-        self._perform(self._cycling(leaves_address=is_only_rehash))
+        self._perform("cycle_key", self._cycling(leaves_address=is_only_rehash))
 
     async def acycle_key(self) -> None:
         """Async twin of ``cycle_key()``."""
         is_only_rehash = await ais_rehash(await self._aget_session())
-        await self._aperform(self._cycling(leaves_address=is_only_rehash))
+        await self._aperform("cycle_key", self._cycling(leaves_address=is_only_rehash))
 
     def mutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Replace the stored value under ``key`` by ``function`` of it, at once; the new value.
@@ -210,12 +213,12 @@ class SessionStore(SeenSession, SessionBase):
         A session that is not stored yet is changed in memory only.
         """
         self._get_session()
-        return self._perform(self._mutating(key, function, default))
+        return self._perform("mutate", self._mutating(key, function, default))
 
     async def amutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Async twin of ``mutate()``."""
         await self._aget_session()
-        return await self._aperform(self._mutating(key, function, default))
+        return await self._aperform("mutate", self._mutating(key, function, default))
 
     def increment(self, key: str, by: float = 1) -> Any:
         """Add to the stored number under ``key`` (0 if there is none), at once; the sum. See ``mutate()``."""
@@ -230,11 +233,11 @@ class SessionStore(SeenSession, SessionBase):
 
         One round trip. Of what this object has changed nothing is stored. A failure is logged.
         """
-        self._perform(self._seeing(device))
+        self._perform("see", self._seeing(device))
 
     async def asee(self, device: Device | None) -> None:
         """Async twin of ``see()``."""
-        await self._aperform(self._seeing(device))
+        await self._aperform("see", self._seeing(device))
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -324,10 +327,13 @@ class SessionStore(SeenSession, SessionBase):
         self.is_unavailable = True
         return {}
 
-    def _perform(self, operation: Operation[T]) -> T:
+    def _perform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
+        store = conf.store()
+        if store.metrics is not None:
+            operation = self._measured(store.metrics, name, operation)
         try:
-            return run(conf.store().connections.client(), operation)
+            return run(store.connections.client(), operation)
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise
@@ -335,16 +341,34 @@ class SessionStore(SeenSession, SessionBase):
             if self._news:
                 signals.tell(type(self), self._take_news())
 
-    async def _aperform(self, operation: Operation[T]) -> T:
+    async def _aperform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
+        store = conf.store()
+        if store.metrics is not None:
+            operation = self._measured(store.metrics, name, operation)
         try:
-            return await arun(self._async_client, operation)
+            return await arun(store.connections.async_client(), operation)
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise
         finally:
             if self._news:
                 await signals.atell(type(self), self._take_news())
+
+    def _measured(self, metrics: Careful, name: str, operation: Operation[T]) -> Operation[T]:
+        """``operation``, which tells how it went; the same for whoever performs it."""
+        began, outcome = perf_counter(), "cancelled"
+        try:
+            result = yield from operation
+            outcome = "missing" if name == "load" and self.session_key is None else "done"
+            return result
+        except Exception as error:  # those of a project's function too, which mutate() calls
+            outcome = type(error).__name__
+            if isinstance(error, errors.SessionStoreUnavailable):
+                metrics.tell("unavailable", outcome)
+            raise
+        finally:
+            metrics.tell("operated", name, perf_counter() - began, outcome)
 
     def _take_news(self) -> list[Created | Rotated | Revoked]:
         # A receiver may use this very session.

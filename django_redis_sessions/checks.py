@@ -13,9 +13,9 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-from django_redis_sessions import conf, sessions, visitors
+from django_redis_sessions import conf, metrics, sessions, visitors
 from django_redis_sessions.configuration import SETTING, Problem
-from django_redis_sessions.errors import SessionStoreError
+from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured
 from django_redis_sessions.middleware import SessionMiddleware
 from django_redis_sessions.passwords import RevokeOtherSessions
 
@@ -52,6 +52,24 @@ def check_password_validator(**_: Any) -> list[CheckMessage]:
             id="django_redis_sessions.W010",
         )
     ]
+
+
+@register(TAG)
+def check_metrics(**_: Any) -> list[CheckMessage]:
+    """Something that ``METRICS`` names and that cannot measure. Imports it."""
+    if conf.problems() or (path := conf.given().get("METRICS")) is None:
+        return []
+    try:
+        metrics.named(path)
+    except SessionStoreMisconfigured as error:
+        return [
+            Error(
+                str(error),
+                hint="Name a subclass of django_redis_sessions.metrics.Metrics, or an object of one.",
+                id="django_redis_sessions.E008",
+            )
+        ]
+    return []
 
 
 @register(TAG, deploy=True)

@@ -70,6 +70,8 @@ class Settings:
     #: One of ``DEVICES``, or the dotted path of a function of the project's.
     devices: str | None = "full"
     last_seen: int | None = 300
+    #: The dotted path of an object, or of a class without arguments.
+    metrics: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +347,10 @@ def _keys(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
+def _wrong_path(value: object) -> str | None:
+    return None if _is_path(value) else f"is {value!r}, but must be a dotted path"
+
+
 def _wrong_devices(value: object) -> str | None:
     # A word with a dot in it cannot be a misspelt one.
     if _is_path(value):
@@ -412,6 +418,7 @@ _RULES: dict[str, _Rule] = {
     "ON_LIMIT": _Rule(_one_of(*LIMIT_POLICIES)),
     "DEVICES": _Rule(_wrong_devices),
     "LAST_SEEN": _TTL,
+    "METRICS": _Rule(_or_none(_wrong_path), "Name a subclass of django_redis_sessions.metrics.Metrics."),
 }
 
 

@@ -115,7 +115,9 @@ class Route:
             self.answered()
         elif verdict.is_failure and self.breaker.failed(monotonic()):
             _log.error(
-                "Sessions are unavailable: %s Others fail at once until it answers.", self.translated(error)
+                "Sessions are unavailable: %s Others fail at once until it answers.",
+                self.translated(error),
+                extra={"redis_address": self.address},
             )
 
     def probe_failed(self, error: redis.RedisError) -> None:
@@ -126,7 +128,11 @@ class Route:
     def answered(self) -> None:
         """The server has answered, be it with an error."""
         if self.breaker.answered():
-            _log.warning("Sessions are available again: Redis at %s answers.", self.address)
+            _log.warning(
+                "Sessions are available again: Redis at %s answers.",
+                self.address,
+                extra={"redis_address": self.address},
+            )
 
     async def aclose(self) -> None:
         """Close what was opened to ask sentinels on an event loop."""

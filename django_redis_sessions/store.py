@@ -14,6 +14,7 @@ from django_redis_sessions.configuration import Settings, target_of
 from django_redis_sessions.connections import Connections
 from django_redis_sessions.expiry import Lifetimes
 from django_redis_sessions.keys import Keys
+from django_redis_sessions.metrics import Careful, careful
 from django_redis_sessions.records import Codec
 from django_redis_sessions.schemes import schemes
 
@@ -27,6 +28,8 @@ class Store:
     codec: Codec
     lifetimes: Lifetimes
     connections: Connections
+    #: Told of everything that happens, if the project wants to know.
+    metrics: Careful | None = None
 
     @classmethod
     def of(
@@ -34,8 +37,8 @@ class Store:
     ) -> Store:
         """The store that ``settings`` describe; see ``Connections`` for ``project``.
 
-        Reads the dictionary files that they name, relative to ``directory``, imports what ``KEYS`` names,
-        and nothing else. The first of the ``secrets`` is the one of now, the others are
+        Reads the dictionary files that they name, relative to ``directory``, imports what ``METRICS`` and
+        ``KEYS`` name, and nothing else. The first of the ``secrets`` is the one of now, the others are
         those of before; signed keys need them.
         ``SessionStoreMisconfigured`` if that cannot be done.
         """
@@ -54,4 +57,5 @@ class Store:
                 rolling=settings.rolling,
             ),
             connections=Connections(settings, project),
+            metrics=careful(settings.metrics),
         )

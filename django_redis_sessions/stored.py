@@ -49,6 +49,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.25
 #: Two random session keys never meet; after so many collisions something else is wrong.
 CREATE_ATTEMPTS = 5
 
+#: Why a session is not used that has lived as long as ``ABSOLUTE_TTL`` lets it.
+LIFE_OVER = "its life is over"
+
 T = TypeVar("T")
 
 _log = logging.getLogger("django_redis_sessions")
@@ -164,7 +167,10 @@ class StoredSession(ABC):
             located = yield from self._reading()
         record = self._noted(located)
         baseline, data = self._opened(record) if record is not None else (None, {})
-        if record is None or self._is_over(baseline):
+        is_over = self._is_over(baseline)
+        if is_over:
+            self._measure("discarded", LIFE_OVER)
+        if record is None or is_over:
             self._session_key, baseline, data = None, None, {}
         if not hasattr(self, "_session_cache"):
             self._baseline = baseline
@@ -246,7 +252,7 @@ class StoredSession(ABC):
                 yield from operations.delete(self._store.keys, move.old)
                 outcome: Result = Outcome.DONE
             else:
-                record = self._store.codec.seal(payload, header)
+                record = self._sealed(payload, header)
                 revision = baseline.revision if baseline else b""
                 cycling = operations.cycle(self._store.keys, move, revision, record, header.ttl)
                 # At a sign-in the final save waits for the replicas, and for this write with it.
@@ -310,7 +316,7 @@ class StoredSession(ABC):
             if (yield from operations.exists(self._store.keys, session_key)):
                 raise self.KeyTaken
             return
-        record = self._store.codec.seal(payload, header)
+        record = self._sealed(payload, header)
         creating = operations.create(self._store.keys, session_key, record, header.ttl)
         if not (yield from (self._durably(creating) if header.user else creating)):
             raise self.KeyTaken
@@ -375,7 +381,7 @@ class StoredSession(ABC):
         if baseline is not None and payload == baseline.payload and self._is_same_kind(known, header):
             outcome = yield from self._touching(baseline.revision, header, entry)
         else:
-            record = self._store.codec.seal(payload, header)
+            record = self._sealed(payload, header)
             revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
             if revision or entry is not None:
                 writing = operations.save(names, session_key, revision, record, header, entry)
@@ -403,7 +409,7 @@ class StoredSession(ABC):
         address_ttl = self._address_ttl(header) if new != old else 0
         move = Move(old, new, address_ttl, user_id, entry, self._name)
         former_name, _ = move.names(names)
-        record = self._store.codec.seal(payload, header)
+        record = self._sealed(payload, header)
         revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
         former = baseline.header.user if baseline is not None and baseline.header is not None else None
         cycling = operations.cycle(names, move, revision, record, header.ttl)
@@ -521,7 +527,10 @@ class StoredSession(ABC):
     def _touching(self, revision: bytes, header: Header, entry: Entry | None = None) -> Operation[Result]:
         """Overwrite the life of the stored record; as ``operations.touch()``."""
         assert self._session_key is not None
-        return (yield from operations.touch(self._keys, self._session_key, revision, header, entry))
+        outcome = yield from operations.touch(self._keys, self._session_key, revision, header, entry)
+        if outcome is Outcome.DONE:
+            self._measure("touched")
+        return outcome
 
     def _finding_baseline(self) -> Operation[None]:
         record = self._noted((yield from self._reading()))
@@ -571,6 +580,11 @@ class StoredSession(ABC):
             )
         return policy
 
+    def _sealed(self, payload: bytes, header: Header) -> bytes:
+        record = self._store.codec.seal(payload, header)
+        self._measure("wrote", len(record))
+        return record
+
     def _know(self, record: bytes, payload: bytes) -> None:
         """This record, which was made of ``payload``, is what is stored."""
         header = records.header_of(record)
@@ -586,12 +600,19 @@ class StoredSession(ABC):
 
     def _opened(self, record: bytes) -> tuple[Baseline, dict[str, Any]]:
         """What a record says; ``{}`` and a warning for one that cannot be read."""
+        self._measure("read", len(record))
         # For the name that it was stored under, which need not be the first that the key may have.
         handle = self._keys.handle(self._session_key or "")
         try:
             header, payload, data = self.unsealed(record)
         except CorruptRecord as error:
-            _suspicious.warning("Session data corrupted (session %s): %s", handle, error)
+            _suspicious.warning(
+                "Session data corrupted (session %s): %s",
+                handle,
+                error,
+                extra={"session_handle": handle, "reason": error.reason},
+            )
+            self._measure("discarded", error.reason)
             return Baseline(records.revision_of(record)), {}
         return Baseline(header.revision, header, payload), data
 
@@ -671,6 +692,7 @@ class StoredSession(ABC):
             # It is on its way from one name to another, and nobody has changed it.
             return
         if policy == "strict":
+            self._measure("conflicted", "refused")
             raise self.Conflict
         baseline, theirs = self._opened(record)
         if policy == "merge":
@@ -678,9 +700,16 @@ class StoredSession(ABC):
             try:
                 merged = merge(self._baseline_data(), mine, theirs, self._encoded)
             except AnotherUsersSession:
+                self._measure("conflicted", "refused")
                 raise self.Ended from None
             self._adopt(merged, mine)
+        self._measure("conflicted", "merged" if policy == "merge" else "overwritten")
         self._baseline = baseline
+
+    def _measure(self, event: str, *arguments: Any) -> None:
+        """Tell the project's ``METRICS``, if it has any."""
+        if self._store.metrics is not None:
+            self._store.metrics.tell(event, *arguments)
 
     def _adopt(self, merged: dict[str, Any], mine: dict[str, Any]) -> None:
         """Bring in what came from elsewhere; the view may still hold on to the rest."""

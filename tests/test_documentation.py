@@ -32,8 +32,10 @@ from django_redis_sessions import (
     exposition,
     faults,
     keys,
+    metrics,
     middleware,
     operations,
+    prometheus,
     records,
     scripts,
     sessions,
@@ -187,6 +189,8 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_devices()}
         settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": "django_redis_sessions.passwords.RevokeOtherSessions"}]
         found |= {message.id for message in checks.check_password_validator()}
+        settings.SESSION_REDIS = {"METRICS": "nowhere.to_be_found"}
+        found |= {message.id for message in checks.check_metrics()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
@@ -259,6 +263,28 @@ class TestACommandLine:
         known = {target for line in targets for target in line.split()}
         for path in PAGES:
             assert set(every(r"(?:`|\$ )make ([a-z]+)", path.read_text())) <= known
+
+
+class TestThePageOfMetrics:
+    def test_lists_those_of_prometheus(self):
+        (rows,) = tables(section(page("metrics.md"), "## With Prometheus"))
+        documented = {
+            name.strip("`"): (kind, tuple(code_words(labels)), meaning)
+            for name, kind, labels, meaning in rows
+        }
+        assert documented == prometheus.METRICS
+
+    def test_lists_each_method_with_its_arguments(self):
+        (rows,) = tables(section(page("metrics.md"), "## With anything else"))
+        methods = {
+            f"{name}({', '.join([*inspect.signature(method).parameters][1:])})"
+            for name, method in inspect.getmembers(metrics.Metrics, inspect.isfunction)
+        }
+        assert {code_words(row[0])[0] for row in rows} == methods
+
+    def test_names_each_operation_and_outcome(self):
+        words = code_words(section(page("metrics.md"), "## With Prometheus").rpartition("```")[2])
+        assert {*metrics.OPERATIONS, *metrics.CONFLICTS, stored.LIFE_OVER} <= set(words)
 
 
 class TestThePageOfErrors:
