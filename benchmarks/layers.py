@@ -24,7 +24,7 @@ from benchmarks.measuring import rotated, undisturbed
 from benchmarks.report import Table, shown
 from benchmarks.traffic import packed
 from benchmarks.workers import EngineWorker
-from django_redis_sessions import conf, operations, wires
+from django_redis_sessions import conf, keys, operations, wires
 from django_redis_sessions.executors import run
 
 #: How often a part is done in each round.
@@ -116,7 +116,7 @@ def _ours(key: str) -> Side:
     client: Any = store.connections.client()
     name = store.keys.record(key)
     record: bytes = client.execute(("GET", name))
-    _, payload = store.codec.open(record)
+    _, payload = store.codec.open(record, keys.digest(key))
     session_store = THIS.session_store()
     wire = client._take()
     client._give_back(wire)
@@ -131,7 +131,7 @@ def _ours(key: str) -> Side:
             SEND: lambda: wire._socket.sendall(sent),
             RECEIVE: wire._reply,
             GIVE_BACK: lambda: client._give_back(wire),
-            OPEN: lambda: store.codec.open(record),
+            OPEN: lambda: store.codec.open(record, keys.digest(key)),
             JSON: lambda: JSONSerializer().loads(payload),
             PERFORM: lambda: run(client, operations.known(record)),
         },

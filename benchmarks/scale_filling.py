@@ -66,7 +66,7 @@ def typical_records(count: int = DISTINCT, seed: int = 1) -> list[tuple[bytes, i
             ttl=TWO_WEEKS,
             user=user_marker(data["_auth_user_id"]) if "_auth_user_id" in data else b"",
         )
-        records.append((codec.seal(JSONSerializer().dumps(data), header), header.expires - now))
+        records.append((codec.seal(JSONSerializer().dumps(data), header, ""), header.expires - now))
     return records
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from django_redis_sessions.records import JSON, KIND_LENGTH, VERSION, header_of, owner_of
+from django_redis_sessions.protection import ID_LENGTH, NAMES
+from django_redis_sessions.records import JSON, KEY_ID_OFFSET, KIND_LENGTH, VERSION, header_of, owner_of
 
 HOUR, DAY = 3600, 86400
 _OURS = bytes([VERSION])
@@ -22,8 +23,6 @@ _kind_of = itemgetter(slice(KIND_LENGTH))
 LARGEST = 10
 #: What the header's byte for compression is called.
 COMPRESSION_NAMES = {0: "none", 1: "deflate", 2: "deflate, hash apart"}
-#: What the header's byte for protection is called.
-PROTECTION_NAMES = {0: "none"}
 #: Inclusive upper bounds in seconds of the time-to-live histogram, and what each bar is called.
 LIFE_BOUNDS = (HOUR, DAY, 7 * DAY, 14 * DAY, 30 * DAY)
 LIFE_LABELS = (
@@ -49,7 +48,8 @@ class Census:
     sizes: Counter[int] = field(default_factory=Counter)
     lives: list[int] = field(default_factory=lambda: [0] * len(LIFE_LABELS))
     is_complete: bool = False
-    #: How many records begin with which five bytes: format, serializer, compression, dictionary, protection.
+    #: How many records begin with which five bytes: format, serializer, compression, dictionary, protection; the
+    #: id of the key follows if they are protected.
     kinds: Counter[bytes] = field(default_factory=Counter)
     #: The sizes of the ``LARGEST`` sessions, by their Redis keys.
     largest: dict[bytes, int] = field(default_factory=dict)
@@ -71,12 +71,22 @@ class Census:
         for kind, count in Counter(map(_kind_of, starts)).items():
             # What is no record of ours could begin with anything.
             if kind[:1] == _OURS and len(kind) == KIND_LENGTH:
-                self.kinds[kind] += count
+                if kind[-1]:
+                    self._count_keys(kind, starts)
+                else:
+                    self.kinds[kind] += count
         for ttl in ttls:
             if ttl < 0:
                 self.without_ttl += 1
             else:
                 self.lives[bisect_left(LIFE_BOUNDS, ttl)] += 1
+
+    def _count_keys(self, kind: bytes, starts: Sequence[bytes]) -> None:
+        ids = Counter(
+            start[KEY_ID_OFFSET : KEY_ID_OFFSET + ID_LENGTH] for start in starts if start.startswith(kind)
+        )
+        for key_id, count in ids.items():
+            self.kinds[kind + key_id] += count
 
     def weigh(self, size: int, memory: int | None, name: bytes = b"") -> None:
         """Note the size of a session that was counted, and what it takes in Redis if the server has said so."""
@@ -140,13 +150,14 @@ class Census:
 
 
 def _codec(kind: bytes) -> dict[str, Any]:
-    form, serializer, compression, dictionary, protection = kind
+    form, serializer, compression, dictionary, protection = kind[:KIND_LENGTH]
     return {
         "format": form,
         "serializer": "json" if serializer == JSON else str(serializer),
         "compression": COMPRESSION_NAMES.get(compression, str(compression)),
         "dictionary": dictionary,
-        "protection": PROTECTION_NAMES.get(protection, str(protection)),
+        "protection": NAMES.get(protection, str(protection)),
+        "key": kind[KIND_LENGTH:].hex(),
     }
 
 

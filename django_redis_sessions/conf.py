@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_redis_sessions import configuration, dictionary_files, schemes
+from django_redis_sessions import configuration, dictionary_files, protection, schemes
 from django_redis_sessions.configuration import SETTING, Problem, settings_from
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.schemes import needs_secrets
-from django_redis_sessions.store import Store
+from django_redis_sessions.store import Store, ring_of
 
 _lock = threading.Lock()
 _store: Store | None = None
@@ -30,7 +31,7 @@ def given() -> Any:
 
 
 def problems() -> list[Problem]:
-    """All that is wrong with ``SESSION_REDIS`` and with the files and classes that it names; no round trip.
+    """All that is wrong with ``SESSION_REDIS`` and with what it needs: files, classes, a library; no round trip.
 
     Imports the classes that ``KEYS`` names.
     """
@@ -38,6 +39,7 @@ def problems() -> list[Problem]:
     return found or [
         *dictionary_files.problems(settings_from(given()).compression, _base()),
         *_key_problems(settings_from(given()).keys),
+        *_missing(),
     ]
 
 
@@ -134,9 +136,15 @@ def _read() -> Store:
                 read,
                 project=_project(),
                 directory=_base(),
-                secrets=secret_keys(are_needed=needs_secrets(read.keys)),
+                secrets=secret_keys(are_needed=read.sign or needs_secrets(read.keys)),
             )
         return _store
+
+
+def _missing() -> list[Problem]:
+    if given().get("ENCRYPTION_KEYS") and not protection.can_encrypt():
+        return [Problem("E010", protection.MISSING)]
+    return []
 
 
 def _project() -> str:
@@ -166,6 +174,9 @@ def _forget(*, setting: str, **_: Any) -> None:
     if setting == SETTING or (is_secret and needs_secrets(_store.settings.keys)):
         _store.connections.close()
         _store = None
+    elif is_secret:
+        ring = ring_of(_store.settings, secret_keys(are_needed=_store.settings.sign))
+        _store = replace(_store, codec=replace(_store.codec, ring=ring))
 
 
 setting_changed.connect(_forget, dispatch_uid="django_redis_sessions.conf")

@@ -15,7 +15,7 @@ from os import PathLike, fspath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from django_redis_sessions import schemes
+from django_redis_sessions import protection, schemes
 from django_redis_sessions.errors import SessionStoreMisconfigured
 from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
 
@@ -59,6 +59,11 @@ class Settings:
     keys: tuple[str, ...] = ("hashed",)
     #: One of ``COMPRESSIONS``, or several of them and of dictionary files' paths, the first for new records.
     compression: str | tuple[str | None, ...] | None = "dictionary"
+    #: The first is for new records; None there: they are not encrypted. No ``repr`` may show them.
+    encryption_keys: tuple[bytes | None, ...] = field(default=(), repr=False)
+    sign: bool = False
+    generation: int = 0
+    accept_unprotected: bool = False
     timeout: float = 1.0
     retries: int = 1
     wait_replicas: int = 0
@@ -192,6 +197,12 @@ def _contradictions(given: Mapping[Any, Any]) -> Iterator[Problem]:
             f"{SETTING}['MAX_SESSIONS_PER_USER'] needs the index that {SETTING}['USER_INDEX'] turns off.",
             "Remove one of them.",
         )
+    if given.get("GENERATION") and not (given.get("SIGN") or given.get("ENCRYPTION_KEYS")):
+        yield Problem(
+            "E003",
+            f"{SETTING}['GENERATION'] ends no session: records that are not protected have none.",
+            f"Set {SETTING}['SIGN'] or {SETTING}['ENCRYPTION_KEYS'] too, or remove it.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +326,44 @@ def _compression(value: Any) -> str | tuple[str | None, ...] | None:
     return (fspath(value),)
 
 
+_MAKE_A_KEY = "Make a key with: python -c 'import secrets; print(secrets.token_hex(32))'"
+
+
+def _wrong_encryption_keys(value: object) -> str | None:
+    # In no words that repeat a key.
+    if isinstance(value, (str, bytes)):
+        return "is one text, but must be a list of keys: write it between brackets, ['…']"
+    if not isinstance(value, (list, tuple)):
+        return "is no list of keys"
+    if not value:
+        return "is an empty list; leave it out to encrypt nothing"
+    known: dict[bytes, int] = {}
+    for number, each in enumerate(value, 1):
+        if each is None and number == 1 and len(value) > 1:
+            continue
+        if each is None:
+            return "has None where it says nothing: None only stands first, with keys behind it"
+        try:
+            key = protection.key_from(each)
+        except ValueError as error:
+            return f"has a key, number {number}, that {error}. {_MAKE_A_KEY}"
+        if key in known:
+            return f"has a key twice, as number {known[key]} and as number {number}"
+        known[key] = number
+    return None
+
+
+def _encryption_keys(value: Sequence[Any] | None) -> tuple[bytes | None, ...]:
+    return tuple(each if each is None else protection.key_from(each) for each in value or ())
+
+
+def _wrong_generation(value: object) -> str | None:
+    largest = protection.LARGEST_GENERATION
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+        return f"is {value!r}, but must be a whole number from 0 to {largest}"
+    return None
+
+
 def _is_module(value: object) -> bool:
     return isinstance(value, str) and all(part.isidentifier() for part in value.split("."))
 
@@ -407,6 +456,10 @@ _RULES: dict[str, _Rule] = {
     "COMPRESSION": _Rule(
         _wrong_compression, "A path has a dot or a slash in it, or is a pathlib.Path.", _compression
     ),
+    "ENCRYPTION_KEYS": _Rule(_or_none(_wrong_encryption_keys), read=_encryption_keys),
+    "SIGN": _Rule(_wrong_switch),
+    "GENERATION": _Rule(_wrong_generation),
+    "ACCEPT_UNPROTECTED": _Rule(_wrong_switch),
     "TIMEOUT": _Rule(_wrong_duration, "Use seconds or a timedelta.", _seconds),
     "RETRIES": _Rule(_wrong_count),
     "WAIT_REPLICAS": _Rule(_wrong_count),

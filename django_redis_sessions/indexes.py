@@ -105,12 +105,12 @@ def make_room(keys: Keys, entry: Entry, full: Full, *, oldest_out: bool) -> Oper
 def revoke(
     keys: Keys,
     name: str,
-    user_id_in: Callable[[bytes], str | None],
+    user_id_in: Callable[[str, bytes], str | None],
     reason: str,
     *,
     has_index: bool = True,
 ) -> Operation[Ended]:
-    """End one session, whatever it is called by now; ``user_id_in`` a record says whose it is.
+    """End one session, whatever it is called by now; ``user_id_in`` a name and a record, says whose it is.
 
     Three round trips, two more for each rotation that is followed.
     """
@@ -118,7 +118,7 @@ def revoke(
     if seized is None:
         return Ended([], None)
     name, record = seized
-    user, user_id = owner_of(record), user_id_in(record)
+    user, user_id = owner_of(record), user_id_in(name, record)
     if user and has_index:
         yield from tidied(keys, user, [name])
     yield from announce(keys, [_revoked(keys, name, user_id, reason)])
@@ -236,7 +236,7 @@ def _forget_gone(keys: Keys, members: dict[str, list[str]]) -> Operation[None]:
 
 def rebuild(
     keys: Keys,
-    user_id_in: Callable[[bytes], str | None],
+    user_id_in: Callable[[str, bytes], str | None],
     now: int,
     progress: Callable[[Progress], object],
     patience: float = 0,
@@ -250,7 +250,7 @@ def rebuild(
     while (found := (yield from pages.turn())) is not None:
         calls = []
         for name, record in found.items():
-            user, user_id = owner_of(record), user_id_in(record)
+            user, user_id = owner_of(record), user_id_in(name, record)
             if user and user_id is not None:
                 header = header_of(record)
                 score = index_score(header.touched, header.ttl)

@@ -7,13 +7,13 @@ big-endian, times in whole seconds since 1970::
     1   serializer    0 = Django's JSON, else a tag of the serializer's dotted path
     2   compression   0 = none, 1 = raw deflate, 2 = the same behind a sign-in's hash in 32 bytes
     3   dictionary    number of the preset dictionary, 0 = none; from 128 on a project's own
-    4   protection    0 = none; other numbers are kept for signed and encrypted bodies
+    4   protection    0 = none, 1 = the body is encrypted, 2 = it is signed
     5   revision      6 random bytes, new with every write: who holds them knows the exact content
     11  created       when this sign-in (or, for anonymous sessions, this session) began
     15  user length   0 = anonymous, 32 at most
     16  touched       when it was last written, extended or seen
     20  ttl           how long it was to live from then on
-    24  checksum      CRC-32 of everything but itself and the life: finds accidents, stops nobody
+    24  checksum      CRC-32 of everything but itself and the life; if protected, the id of the key
     28  user marker   digest of the user's id (``keys.user_marker``)
     ..  body          what the serializer made, compressed if that is shorter
 
@@ -22,8 +22,11 @@ wrong bytes without an error. So where the dictionary is a project's own, the ch
 from that dictionary's (``zlib.crc32(content, checksum of the dictionary)``): a record opens with
 the very text that it was written with or not at all, and is not a byte longer for it.
 
+A body that is protected is compressed first; ``protection`` says what is done with it then, and needs no
+checksum. The dictionary's checksum is bound to it in the same way.
+
 ``touched`` and ``ttl`` are the record's *life*: a touch overwrites these eight bytes in place and
-leaves content, revision and checksum as they are.
+leaves content, revision, checksum and seal as they are.
 
 The header describes itself, so serializer, compression and dictionary can change in a rolling
 deploy while every older record still opens. Nothing here trusts the bytes: whatever does not
@@ -40,6 +43,7 @@ from typing import NamedTuple
 
 from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST, SMALLEST_NUMBER, Dictionary
 from django_redis_sessions.errors import CorruptRecord
+from django_redis_sessions.protection import ID_LENGTH, NAMES, NO_KEYS, UNPROTECTED, KeyRing
 
 VERSION = 1
 JSON = 0
@@ -60,13 +64,14 @@ KIND_LENGTH = 5
 LIFE_OFFSET = _CONTENT.size
 #: Where the revision stands in a record: offset and length in bytes.
 REVISION_OFFSET, REVISION_LENGTH = 5, 6
+#: Where the id of its key stands in a record that is protected: ``checksum`` gives its place to it.
+KEY_ID_OFFSET = _CHECKSUM_OFFSET
 _PROTECTION_OFFSET, _USER_LENGTH_OFFSET = 4, 15
 _LONGEST_USER = 32
 #: This many first bytes of a record hold any header whole.
 LONGEST_HEADER = _HEADER_LENGTH + _LONGEST_USER
 
 _STORED, _DEFLATED, _DEFLATED_WITHOUT_HASH = 0, 1, 2
-_UNPROTECTED = 0
 _NEW_REVISION = b"\0" * REVISION_LENGTH
 # What django.contrib.auth keeps of the password, in hexadecimal digits that deflate cannot shorten: the
 # largest part of a short session.
@@ -87,6 +92,8 @@ class Header(NamedTuple):
     revision: bytes = _NEW_REVISION
     compression: int = _STORED
     dictionary: int = 0
+    protection: int = UNPROTECTED
+    key_id: bytes = b""
 
     @property
     def is_anonymous(self) -> bool:
@@ -140,12 +147,16 @@ def _parsed(record: bytes) -> tuple[Header, int]:
         ttl,
         checksum,
     ) = _HEADER.unpack_from(record)
-    if protection != _UNPROTECTED:
+    if protection not in NAMES:
         raise CorruptRecord("it is protected in a way this version does not know")
     user = record[_HEADER_LENGTH : _HEADER_LENGTH + length]
     if length > _LONGEST_USER or len(user) < length:
         raise CorruptRecord("its header is cut off")
-    return Header(created, touched, ttl, user, serializer, revision, compression, dictionary), checksum
+    key_id = record[KEY_ID_OFFSET : KEY_ID_OFFSET + ID_LENGTH] if protection else b""
+    found = Header(
+        created, touched, ttl, user, serializer, revision, compression, dictionary, protection, key_id
+    )
+    return found, checksum
 
 
 def owner_of(record: bytes) -> bytes | None:
@@ -153,7 +164,7 @@ def owner_of(record: bytes) -> bytes | None:
 
     For those who count millions: it takes a fifth of the time.
     """
-    if len(record) < _HEADER_LENGTH or record[0] != VERSION or record[_PROTECTION_OFFSET] != _UNPROTECTED:
+    if len(record) < _HEADER_LENGTH or record[0] != VERSION or record[_PROTECTION_OFFSET] not in NAMES:
         return None
     length = record[_USER_LENGTH_OFFSET]
     user = record[_HEADER_LENGTH : _HEADER_LENGTH + length]
@@ -167,14 +178,16 @@ def revision_of(record: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """Seals payloads into records and opens them again.
+    """Seals payloads into records and opens them again, each for the session with one digest.
 
     ``compression`` is ``"dictionary"``, ``"zlib"``, a dictionary of the project's or None, and only
-    concerns new records. Records that need one of the ``dictionaries`` open as well.
+    concerns new records. Records that need one of the ``dictionaries`` open as well. The ``ring`` says how
+    new records are protected, and which open.
     """
 
     compression: str | Dictionary | None = "dictionary"
     dictionaries: tuple[Dictionary, ...] = ()
+    ring: KeyRing = NO_KEYS
 
     # {number: (text, what the checksum begins with)} of all that records may need.
     _known: dict[int, tuple[bytes, int]] = field(init=False, repr=False, compare=False)
@@ -191,47 +204,72 @@ class Codec:
         object.__setattr__(self, "_written", written)
         object.__setattr__(self, "_known", _KNOWN | {each.number: (each.text, each.checksum) for each in own})
 
-    def seal(self, payload: bytes, header: Header) -> bytes:
+    def seal(self, payload: bytes, header: Header, digest: str) -> bytes:
         """The record of ``payload``, under a revision of its own."""
-        body, compression, dictionary, start = self._compressed(payload)
-        revision = os.urandom(REVISION_LENGTH)
-        content = _CONTENT.pack(
-            VERSION,
-            header.serializer,
-            compression,
-            dictionary,
-            _UNPROTECTED,
-            revision,
-            header.created,
-            len(header.user),
-        )
-        rest = header.user + body
-        checksum = zlib.crc32(rest, zlib.crc32(content, start))
-        return content + life(header.touched, header.ttl) + _CHECKSUM.pack(checksum) + rest
+        return self._sealed(payload, header, digest, os.urandom(REVISION_LENGTH))
 
-    def open(self, record: bytes) -> tuple[Header, bytes]:
+    def open(self, record: bytes, digest: str) -> tuple[Header, bytes]:
         """The header and the payload of a stored record; ``CorruptRecord`` for anything else."""
         header, checksum = _parsed(record)
+        key = self.ring.key(header.protection, header.key_id)
         try:
             text, start = self._known[header.dictionary]
         except KeyError:
             raise CorruptRecord(
                 f"it needs a preset dictionary this process does not have, number {header.dictionary}"
             ) from None
-        if zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET], start)) != checksum:
+        body = record[_HEADER_LENGTH + len(header.user) :]
+        if key is not None:
+            bound = self.ring.bound(digest, record[:LIFE_OFFSET] + header.key_id + header.user, start)
+            body = key.open(body, bound, digest, header.revision)
+        elif zlib.crc32(record[_HEADER_LENGTH:], zlib.crc32(record[:LIFE_OFFSET], start)) != checksum:
             raise CorruptRecord(
                 "it is cut off or damaged"
                 if header.dictionary < SMALLEST_NUMBER
                 else f"it is damaged, or needs another preset dictionary with number {header.dictionary}"
             )
-        body = record[_HEADER_LENGTH + len(header.user) :]
         if header.compression == _STORED:
             return header, body
         if header.compression == _DEFLATED:
             return header, _inflated(body, text)
         if header.compression == _DEFLATED_WITHOUT_HASH:
-            return header, _with_hash(_inflated(body[_HASH_BYTES:], text), body[:_HASH_BYTES])
+            rest = _inflated(body[_HASH_BYTES:], text)
+            return header, _with_hash(rest, body[:_HASH_BYTES])
         raise CorruptRecord("it is compressed in a way this version does not know")
+
+    def reseal(self, record: bytes, digest: str) -> bytes:
+        """The same session as it is written now, with the life and the revision that it has.
+
+        Who holds the revision knows the exact content, which stays what it is.
+        """
+        header, payload = self.open(record, digest)
+        return self._sealed(payload, header, digest, header.revision)
+
+    def is_current(self, header: Header) -> bool:
+        """Whether a record is protected as new ones are."""
+        return (header.protection, header.key_id) == self.ring.written
+
+    def _sealed(self, payload: bytes, header: Header, digest: str, revision: bytes) -> bytes:
+        body, compression, dictionary, start = self._compressed(payload)
+        key = self.ring.writing
+        content = _CONTENT.pack(
+            VERSION,
+            header.serializer,
+            compression,
+            dictionary,
+            UNPROTECTED if key is None else key.protection,
+            revision,
+            header.created,
+            len(header.user),
+        )
+        if key is None:
+            checksum = _CHECKSUM.pack(zlib.crc32(header.user + body, zlib.crc32(content, start)))
+        else:
+            checksum = key.id
+            body = key.seal(
+                body, self.ring.bound(digest, content + key.id + header.user, start), digest, revision
+            )
+        return content + life(header.touched, header.ttl) + checksum + header.user + body
 
     def _compressed(self, payload: bytes) -> tuple[bytes, int, int, int]:
         writing = self._written

@@ -85,7 +85,7 @@ class SeenSession(StoredSession):
         data = self._baseline_data()
         _place(device, data)
         payload, seen = self._dumps(data), seen._replace(serializer=self._serializer_tag)
-        record = self._sealed(payload, seen)
+        record = self._sealed(payload, seen, self._session_key)
         saving = operations.save(self._keys, self._session_key, baseline.revision, record, seen)
         if (yield from saving) is Outcome.DONE:
             self._know(record, payload)

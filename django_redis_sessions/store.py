@@ -7,7 +7,7 @@ Knows nothing of Django, so other programs can build one too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django_redis_sessions import dictionary_files
 from django_redis_sessions.configuration import Settings, target_of
@@ -15,6 +15,7 @@ from django_redis_sessions.connections import Connections
 from django_redis_sessions.expiry import Lifetimes
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.metrics import Careful, careful
+from django_redis_sessions.protection import KeyRing
 from django_redis_sessions.records import Codec
 from django_redis_sessions.schemes import schemes
 
@@ -39,7 +40,7 @@ class Store:
 
         Reads the dictionary files that they name, relative to ``directory``, imports what ``METRICS`` and
         ``KEYS`` name, and nothing else. The first of the ``secrets`` is the one of now, the others are
-        those of before; signed keys need them.
+        those of before; signed keys and ``SIGN`` need them.
         ``SessionStoreMisconfigured`` if that cannot be done.
         """
         return cls(
@@ -49,7 +50,10 @@ class Store:
                 schemes(settings.keys, secrets),
                 are_spread=target_of(settings.url).is_cluster,
             ),
-            codec=dictionary_files.codec(settings.compression, directory),
+            codec=replace(
+                dictionary_files.codec(settings.compression, directory),
+                ring=ring_of(settings, secrets),
+            ),
             lifetimes=Lifetimes(
                 anonymous_ttl=settings.anonymous_ttl,
                 absolute_ttl=settings.absolute_ttl,
@@ -59,3 +63,14 @@ class Store:
             connections=Connections(settings, project),
             metrics=careful(settings.metrics),
         )
+
+
+def ring_of(settings: Settings, secrets: Sequence[str | bytes]) -> KeyRing:
+    """The keys that ``settings`` name; ``SessionStoreMisconfigured`` if they cannot be used."""
+    return KeyRing.of(
+        settings.encryption_keys,
+        [secret.encode() if isinstance(secret, str) else secret for secret in secrets],
+        sign=settings.sign,
+        generation=settings.generation,
+        accept_unprotected=settings.accept_unprotected,
+    )

@@ -252,7 +252,7 @@ class StoredSession(ABC):
                 yield from operations.delete(self._store.keys, move.old)
                 outcome: Result = Outcome.DONE
             else:
-                record = self._sealed(payload, header)
+                record = self._sealed(payload, header, move.new)
                 revision = baseline.revision if baseline else b""
                 cycling = operations.cycle(self._store.keys, move, revision, record, header.ttl)
                 # At a sign-in the final save waits for the replicas, and for this write with it.
@@ -316,7 +316,7 @@ class StoredSession(ABC):
             if (yield from operations.exists(self._store.keys, session_key)):
                 raise self.KeyTaken
             return
-        record = self._sealed(payload, header)
+        record = self._sealed(payload, header, session_key)
         creating = operations.create(self._store.keys, session_key, record, header.ttl)
         if not (yield from (self._durably(creating) if header.user else creating)):
             raise self.KeyTaken
@@ -381,7 +381,7 @@ class StoredSession(ABC):
         if baseline is not None and payload == baseline.payload and self._is_same_kind(known, header):
             outcome = yield from self._touching(baseline.revision, header, entry)
         else:
-            record = self._sealed(payload, header)
+            record = self._sealed(payload, header, session_key)
             revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
             if revision or entry is not None:
                 writing = operations.save(names, session_key, revision, record, header, entry)
@@ -409,7 +409,7 @@ class StoredSession(ABC):
         address_ttl = self._address_ttl(header) if new != old else 0
         move = Move(old, new, address_ttl, user_id, entry, self._name)
         former_name, _ = move.names(names)
-        record = self._sealed(payload, header)
+        record = self._sealed(payload, header, new)
         revision = b"" if baseline is None or policy == "overwrite" else baseline.revision
         former = baseline.header.user if baseline is not None and baseline.header is not None else None
         cycling = operations.cycle(names, move, revision, record, header.ttl)
@@ -580,8 +580,8 @@ class StoredSession(ABC):
             )
         return policy
 
-    def _sealed(self, payload: bytes, header: Header) -> bytes:
-        record = self._store.codec.seal(payload, header)
+    def _sealed(self, payload: bytes, header: Header, session_key: str) -> bytes:
+        record = self._store.codec.seal(payload, header, self._store.keys.handle(session_key))
         self._measure("wrote", len(record))
         return record
 
@@ -590,9 +590,9 @@ class StoredSession(ABC):
         header = records.header_of(record)
         self._baseline = Baseline(header.revision, header, payload)
 
-    def unsealed(self, record: bytes) -> tuple[Header, bytes, dict[str, Any]]:
-        """What stands in a stored record; ``CorruptRecord`` if nothing."""
-        header, payload = self._store.codec.open(record)
+    def unsealed(self, record: bytes, handle: str) -> tuple[Header, bytes, dict[str, Any]]:
+        """What stands in a record that was stored for the session with this handle; ``CorruptRecord`` if nothing."""
+        header, payload = self._store.codec.open(record, handle)
         data = self._loads(payload, header.serializer)
         if not isinstance(data, dict):
             raise CorruptRecord("its body is no dict")
@@ -604,7 +604,7 @@ class StoredSession(ABC):
         # For the name that it was stored under, which need not be the first that the key may have.
         handle = self._keys.handle(self._session_key or "")
         try:
-            header, payload, data = self.unsealed(record)
+            header, payload, data = self.unsealed(record, handle)
         except CorruptRecord as error:
             _suspicious.warning(
                 "Session data corrupted (session %s): %s",

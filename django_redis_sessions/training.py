@@ -20,13 +20,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import Any
 
 from django_redis_sessions.dictionaries import DICTIONARIES, NEWEST, Dictionary
 from django_redis_sessions.errors import CorruptRecord, TooFewSessions
+from django_redis_sessions.protection import KeyRing
 from django_redis_sessions.records import Codec, Header
 
 #: Fewer sessions say nothing about those to come.
@@ -132,10 +133,10 @@ class Sample:
     size: int = 0
     _opened: list[tuple[Header, bytes, int]] = field(default_factory=list)
 
-    def add(self, record: bytes) -> bool:
-        """Take one stored record; whether there is room for more."""
+    def add(self, record: bytes, digest: str) -> bool:
+        """Take the record of the session with this digest; whether there is room for more."""
         try:
-            header, payload = self.codec.open(record)
+            header, payload = self.codec.open(record, digest)
         except CorruptRecord:
             self.unreadable += 1
         else:
@@ -169,7 +170,7 @@ class Sample:
             raise TooFewSessions(f"the sessions of no {least} people share a text that is worth keeping")
         text = b"".join(fragment.text for fragment in chosen)
         dictionary = Dictionary(number, _end(DICTIONARIES[NEWEST], size - len(text)) + text)
-        gain = _gain(held_out, dictionary)
+        gain = _gain(held_out, dictionary, self.codec.ring)
         return Training(dictionary, tuple(chosen), len(self), len(people), least, self.unreadable, gain)
 
     def _people(self) -> list[list[tuple[Header, bytes, int]]]:
@@ -188,9 +189,11 @@ def _end(text: bytes, size: int) -> bytes:
     return text[-size:] if size > 0 else b""
 
 
-def _gain(held_out: Sequence[tuple[Header, bytes, int]], dictionary: Dictionary) -> Gain:
+def _gain(held_out: Sequence[tuple[Header, bytes, int]], dictionary: Dictionary, ring: KeyRing) -> Gain:
     def written(codec: Codec) -> int:
-        return sum(len(codec.seal(payload, header)) for header, payload, _ in held_out)
+        # What protects them makes them longer, whichever way they are compressed.
+        codec = replace(codec, ring=ring)
+        return sum(len(codec.seal(payload, header, "")) for header, payload, _ in held_out)
 
     return Gain(
         records=len(held_out),

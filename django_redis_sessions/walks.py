@@ -330,14 +330,14 @@ class _Purge:
 
 def sample(
     keys: Keys,
-    take: Callable[[bytes], bool],
+    take: Callable[[str, bytes], bool],
     *,
     limit: int,
     rate: float,
     progress: Callable[[Progress], object] = bool,
     patience: float = 0,
 ) -> Operation[int]:
-    """Hand the records of ``limit`` sessions to ``take``, or of fewer when it says no; the number of those.
+    """Hand the names and records of ``limit`` sessions to ``take``, or of fewer when it says no; the number of those.
 
     Reads no more than ``rate`` sessions a second. One round trip for each 500 keys of the database
     that are looked at, and one for each 100 sessions; records of more than 64 kB are left out.
@@ -358,12 +358,12 @@ def sample(
             for start in range(0, len(fresh), BATCH):
                 batch = fresh[start : start + BATCH]
                 records = yield from footing.ask([("GETRANGE", name, 0, LONGEST_SAMPLED) for name in batch])
-                for record in records:
+                for name, record in zip(batch, records, strict=True):
                     if isinstance(record, SessionStoreMisconfigured):
                         raise record
                     # An empty one is gone since the SCAN, and any other error is about that one alone.
                     if not isinstance(record, Exception) and 0 < len(record) <= LONGEST_SAMPLED:
-                        wants_more = take(record)
+                        wants_more = take(keys.name_in(name), record)
                 seen.update(batch)
                 if not wants_more:
                     break
@@ -471,6 +471,17 @@ def look(keys: Keys, cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
         for name, record in zip(found, records, strict=True)
         # Gone since the SCAN, or replaced by another kind of key.
         if isinstance(record, bytes)
+    }
+
+
+def starts_on(keys: Keys, cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
+    """As ``look()`` for more sessions, with the first bytes of each record, which hold its header."""
+    next_cursor, found = yield _scan(keys, cursor)
+    starts = (yield [("GETRANGE", name, 0, LONGEST_HEADER - 1) for name in found]) if found else []
+    return int(next_cursor), {
+        keys.name_in(name): start
+        for name, start in zip(found, starts, strict=True)
+        if isinstance(start, bytes) and start
     }
 
 

@@ -420,7 +420,7 @@ class TestTheSerializer:
         assert "SESSION_SERIALIZER does not name" in caplog.text
 
 
-GOOD = Codec().seal(json.dumps({"item": 1}).encode(), Header(1, 2, 3))
+GOOD = Codec().seal(json.dumps({"item": 1}).encode(), Header(1, 2, 3), "")
 
 
 JSON_VALUES = st.recursive(
@@ -469,9 +469,9 @@ class TestAnUnreadableRecord:
             GOOD[:20],
             GOOD[:30] + bytes([GOOD[30] ^ 1]) + GOOD[31:],
             b"\x63" + GOOD[1:],
-            Codec().seal(b"[1, 2]", Header(1, 2, 3)),
-            Codec().seal(b"{not json", Header(1, 2, 3)),
-            Codec().seal(b"[" * 100_000, Header(1, 2, 3)),
+            Codec().seal(b"[1, 2]", Header(1, 2, 3), ""),
+            Codec().seal(b"{not json", Header(1, 2, 3), ""),
+            Codec().seal(b"[" * 100_000, Header(1, 2, 3), ""),
         ],
         ids=["empty", "nul", "cut", "cut-header", "flipped", "future", "no-dict", "no-json", "nested"],
     )

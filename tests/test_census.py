@@ -7,7 +7,7 @@ from django_redis_sessions.records import Codec, Header
 
 
 def record(**header):
-    return Codec().seal(b"{}", Header(**header))
+    return Codec().seal(b"{}", Header(**header), "")
 
 
 def census_of(sizes, memory=lambda size: None):

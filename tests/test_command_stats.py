@@ -39,7 +39,7 @@ class TestTheMixOfCodecs:
         found = json.loads(call("--json")[0])["codecs"]
         assert found[0] == {
             "format": 1, "serializer": "json", "compression": "deflate", "dictionary": 2,
-            "protection": "none", "sessions": 2,
+            "protection": "none", "key": "", "sessions": 2,
         }  # fmt: skip
         assert (found[1]["compression"], found[1]["dictionary"], found[1]["sessions"]) == ("none", 0, 1)
         assert re.search(r" 2   67%  format 1, serializer json, compression deflate, dictionary 2", call()[0])
@@ -59,6 +59,7 @@ class TestTheMixOfCodecs:
                 "compression": "9",
                 "dictionary": 3,
                 "protection": "4",
+                "key": "",
                 "sessions": 1,
             }
         ]

@@ -46,13 +46,13 @@ class TestAFile:
         found = read(["new.dict", "old.dict"], directory)
         assert found.compression == NEW
         for earlier in (Codec(OLD), Codec(NEW), Codec("dictionary"), Codec("zlib"), Codec(None)):
-            assert found.open(earlier.seal(PAYLOAD, Header(1, 2, 3)))[1] == PAYLOAD
+            assert found.open(earlier.seal(PAYLOAD, Header(1, 2, 3), ""), "")[1] == PAYLOAD
 
     @pytest.mark.parametrize("word", ["dictionary", "zlib", None])
     def test_behind_a_word_is_for_reading_only(self, directory, word):
         found = read([word, "old.dict"], directory)
         assert found.compression == word
-        assert found.open(Codec(OLD).seal(PAYLOAD, Header(1, 2, 3)))[1] == PAYLOAD
+        assert found.open(Codec(OLD).seal(PAYLOAD, Header(1, 2, 3), ""), "")[1] == PAYLOAD
 
     def test_may_be_there_twice(self, directory):
         assert read(["new.dict", "same.dict"], directory).dictionaries == (NEW,)

@@ -36,6 +36,7 @@ from django_redis_sessions import (
     middleware,
     operations,
     prometheus,
+    protection,
     records,
     scripts,
     sessions,
@@ -183,6 +184,10 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"COMPRESSION": "missing.dict"}
         found |= {message.id for message in checks.check_settings()}
+        settings.SESSION_REDIS = {"ENCRYPTION_KEYS": ["4" * 64]}
+        with monkeypatch.context() as patch:
+            patch.setattr(protection, "can_encrypt", lambda: False)
+            found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"KEYS": "nowhere.to_be_found"}
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"DEVICES": "nowhere.to_be_found"}
@@ -379,6 +384,25 @@ class TestThePageOfOutages:
             assert level in ("error", "warning", "info")
 
 
+class TestThePageOfProtection:
+    def test_gives_the_reasons_of_the_code(self):
+        text = page("protection.md")
+        ring = protection.KeyRing.of((bytes(32),))
+        assert f"`{protection.FOREIGN}`" in text
+        assert f"`{protection.CUT_OFF}`" in text
+        for number in (protection.UNPROTECTED, protection.ENCRYPTED, protection.SIGNED):
+            assert f"`{ring.why_refused(number, b'none')}`" in text
+
+    def test_gives_the_bytes_that_are_added(self):
+        (row,) = (
+            row for table in tables(page("protection.md")) for row in table if row[0].startswith("bytes")
+        )
+        assert row[1:] == [
+            str(protection.TAG_LENGTH),
+            str(protection.TAG_LENGTH + protection.NONCE_LENGTH),
+        ]
+
+
 class TestThePageOfTopologies:
     def test_has_a_configuration_for_each_kind_of_url(self):
         shown = "".join(every(r"(?s)^```python\n(.*?)^```", page("topologies.md")))
@@ -427,6 +451,12 @@ class TestWhatIsInRedis:
         rows = every(r"^    (\d+|\.\.) +(\S+(?: \S+)*?) {2,}(.+)$", records.__doc__)
         (documented,) = tables(section(page("redis.md"), "## Records"))
         assert documented == [[cell.replace("``", "`") for cell in row] for row in rows]
+
+    def test_has_the_protections_that_the_code_has(self):
+        (rows,) = tables(section(page("redis.md"), "## Protected records"))
+        assert [row[0] for row in rows] == [
+            f"{number}, {name}" for number, name in protection.NAMES.items() if number
+        ]
 
     def test_has_the_table_of_dictionary_files_that_the_code_has(self):
         rows = every(r"^    (\d+) +(\S+) {2,}(.+)$", dictionaries.__doc__)
@@ -806,6 +836,10 @@ class TestTheCommandsThatAreSent:
                 sessions.train_dictionary()
             behind.unlink(Keys(prefix).index(keys.user_marker("1")))
             assert sessions.reindex() == 1
+            assert sessions.rewrite().current == 4
+            configure(URL=f"unix://{prefix}:password@{server.socket}", SIGN=True, ACCEPT_UNPROTECTED=True)
+            assert sessions.rewrite(patience=1).rewritten == 4
+            configure(URL=f"unix://{prefix}:password@{server.socket}")
             assert sessions.count() == len(sessions.page().infos) == 4
             assert len(sessions.ranked("size", patience=1).infos) == 4
             assert sessions.contents(patience=1).sessions == 4
@@ -886,6 +920,7 @@ class TestTheCommandsThatAreSent:
 class TestAPythonExample:
     @pytest.mark.parametrize("block", blocks("python"))
     def test_runs_and_its_settings_are_accepted(self, block, store, runner, monkeypatch):
+        monkeypatch.setenv("SESSION_KEYS", "4" * 64)
         names = {"INSTALLED_APPS": [], "BASE_DIR": Path("/srv/mysite"), "__name__": "example"}
         code = compile(block, "example", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, names)  # noqa: S307 - our own documentation

@@ -261,7 +261,7 @@ class TestALostConnection:
         taken = []
         rests = interrupted(after=10)
 
-        def take(record):
+        def take(name, record):
             taken.append(record)
             return True
 
@@ -296,7 +296,7 @@ class TestALostConnection:
         interrupted(after=after, times=1, is_restarted=True)
         taken = []
 
-        def take(record):
+        def take(name, record):
             taken.append(record)
             return True
 

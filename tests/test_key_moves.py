@@ -577,19 +577,20 @@ class Peppered:
         return digest(self.secret + session_key) if Hashed().name(session_key) else None
 
 
+@pytest.mark.parametrize("given", [{}, {"SIGN": True}], ids=["", "signed-records"])
 class TestASessionKeyWithSeveralDigests:
     PATH = f"{__name__}.Peppered"
 
-    def test_opens_the_record_that_was_sealed_for_another(self, configure, do, records):
-        configure(KEYS="hashed")
+    def test_opens_the_record_that_was_sealed_for_another(self, configure, do, given, records):
+        configure(KEYS="hashed", **given)
         key = change(do, None, a=0).session_key
-        configure(KEYS=[self.PATH, "hashed"])
+        configure(KEYS=[self.PATH, "hashed"], **given)
         assert do(SessionStore(key).load) == {"a": 0}
         assert content(change(do, key, b=1).session_key) == {"a": 0, "b": 1}
         assert len(records()) == 1
 
-    def test_opens_it_after_a_rotation_of_the_secret(self, configure, do, settings, records):
-        configure(KEYS=self.PATH)
+    def test_opens_it_after_a_rotation_of_the_secret(self, configure, do, given, settings, records):
+        configure(KEYS=self.PATH, **given)
         key = change(do, None, a=0).session_key
         settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret" * 4
         assert do(SessionStore(key).load) == {"a": 0}

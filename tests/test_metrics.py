@@ -141,8 +141,8 @@ class TestMeasuring:
         [
             (b"anything", "it has an unknown format"),
             (b"\x01", "its header is cut off"),
-            (records.Codec().seal(b"[]", records.Header(1, 1, 60)), "its body is no dict"),
-            (records.Codec().seal(b"{}", records.Header(1, 1, 60))[:-1], "it is cut off or damaged"),
+            (records.Codec().seal(b"[]", records.Header(1, 1, 60), ""), "its body is no dict"),
+            (records.Codec().seal(b"{}", records.Header(1, 1, 60), "")[:-1], "it is cut off or damaged"),
         ],
         ids=["format", "header", "body", "damage"],
     )

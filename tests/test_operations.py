@@ -27,7 +27,7 @@ KEY = "k" * 32
 
 
 def record(payload=b"{}", **header):
-    return Codec().seal(payload, Header(**{"created": 1000, "touched": 1000, "ttl": 60, **header}))
+    return Codec().seal(payload, Header(**{"created": 1000, "touched": 1000, "ttl": 60, **header}), "")
 
 
 class TestCreatingARecord:
@@ -101,7 +101,7 @@ class TestTouchingARecord:
         old = record(b"old")
         perform(create(keys, KEY, old, ttl=10))
         assert perform(touch(keys, KEY, revision_of(old), Header(1, 5000, 600))) is Outcome.DONE
-        header, payload = Codec().open(perform(read(keys, KEY)))
+        header, payload = Codec().open(perform(read(keys, KEY)), "")
         assert (header.touched, header.ttl, header.created, payload) == (5000, 600, 1000, b"old")
         assert behind.ttl(keys.record(KEY)) > 10
 

@@ -27,7 +27,7 @@ compressions = pytest.mark.parametrize("compression", ["dictionary", "zlib", Non
 
 
 def sealed(payload=LOGIN, header=HEADER, **codec):
-    return Codec(**codec).seal(payload, header)
+    return Codec(**codec).seal(payload, header, "")
 
 
 def with_checksum(record):
@@ -43,7 +43,7 @@ def with_body(body, compression):
 class TestARecord:
     @compressions
     def test_opens_to_what_was_sealed(self, compression):
-        header, payload = Codec().open(sealed(compression=compression))
+        header, payload = Codec().open(sealed(compression=compression), "")
         assert payload == LOGIN
         assert (header.created, header.touched, header.ttl, header.user) == (
             HEADER.created, HEADER.touched, HEADER.ttl, HEADER.user)  # fmt: skip
@@ -53,7 +53,7 @@ class TestARecord:
     def test_opens_under_any_settings(self, compression, payload):
         """Compression can change in a rolling deploy: the record says how to read it."""
         for reader in (Codec("dictionary"), Codec("zlib"), Codec(None)):
-            assert reader.open(sealed(payload, compression=compression))[1] == payload
+            assert reader.open(sealed(payload, compression=compression), "")[1] == payload
 
     def test_is_never_longer_than_its_payload_and_header(self):
         incompressible = bytes(range(256))
@@ -74,7 +74,7 @@ class TestARecord:
 
     def test_tells_its_header_from_its_first_bytes(self):
         record = sealed()
-        assert header_of(record[: records.LONGEST_HEADER]) == header_of(record) == Codec().open(record)[0]
+        assert header_of(record[: records.LONGEST_HEADER]) == header_of(record) == Codec().open(record, "")[0]
         assert header_of(record).expires == HEADER.touched + HEADER.ttl
         assert revision_of(record) == header_of(record).revision
 
@@ -103,17 +103,17 @@ class TestTheHashOfASignIn:
     @pytest.mark.parametrize("compression", ["dictionary", "zlib", None])
     def test_comes_back_whatever_is_around_it(self, before, digits, after, compression):
         payload = before + self.FIELD + digits + after
-        assert Codec().open(sealed(payload, compression=compression))[1] == payload
+        assert Codec().open(sealed(payload, compression=compression), "")[1] == payload
 
     def test_that_belongs_nowhere_is_no_record(self):
         body = bytes(32) + zlib.compress(b"no such field in here", wbits=-15)
         with pytest.raises(CorruptRecord, match="belongs nowhere"):
-            Codec().open(with_body(body, compression=2))
+            Codec().open(with_body(body, compression=2), "")
 
     def test_that_is_cut_off_is_no_record(self):
         body = bytes(5)
         with pytest.raises(CorruptRecord):
-            Codec().open(with_body(body, compression=2))
+            Codec().open(with_body(body, compression=2), "")
 
 
 class TestARecordThatNeedsAProjectsDictionary:
@@ -125,7 +125,7 @@ class TestARecordThatNeedsAProjectsDictionary:
     def test_opens_wherever_its_dictionary_is_known(self, payload):
         record = sealed(payload, compression=self.OWN)
         for reader in (Codec(self.OWN), Codec("zlib", (self.OWN,)), Codec(None, (self.OWN,))):
-            assert reader.open(record)[1] == payload
+            assert reader.open(record, "")[1] == payload
 
     def test_names_it_and_is_no_longer_for_that(self):
         record = sealed(compression=self.OWN)
@@ -134,7 +134,7 @@ class TestARecordThatNeedsAProjectsDictionary:
 
     def test_does_not_open_without_it(self):
         with pytest.raises(CorruptRecord, match="a preset dictionary this process does not have, number 128"):
-            Codec().open(sealed(compression=self.OWN))
+            Codec().open(sealed(compression=self.OWN), "")
 
     def test_does_not_open_with_another_of_its_number(self):
         """Inflating would give a session that nobody has written."""
@@ -144,7 +144,7 @@ class TestARecordThatNeedsAProjectsDictionary:
         assert len(wrong) == len(payload)
         assert wrong != payload
         with pytest.raises(CorruptRecord, match="needs another preset dictionary with number 128"):
-            Codec(self.RIVAL).open(record)
+            Codec(self.RIVAL).open(record, "")
 
     @pytest.mark.parametrize("size", [1, 3000, 5000, 16384])
     def test_may_need_one_of_any_size(self, size):
@@ -153,8 +153,8 @@ class TestARecordThatNeedsAProjectsDictionary:
         codec = Codec(Dictionary(255, noise))
         for length in (200, 4000, 9000, 30_000):
             payload = noise[:200] + bytes(length)
-            record = codec.seal(payload, HEADER)
-            assert codec.open(record)[1] == payload
+            record = codec.seal(payload, HEADER, "")
+            assert codec.open(record, "")[1] == payload
             assert size < 3000 or len(record) < 28 + 9 + 100
 
     def test_is_damaged_by_any_change(self):
@@ -162,7 +162,7 @@ class TestARecordThatNeedsAProjectsDictionary:
         for position in (*range(16), *range(24, len(record))):
             record[position] ^= 1
             with pytest.raises(CorruptRecord):
-                Codec(self.OWN).open(bytes(record))
+                Codec(self.OWN).open(bytes(record), "")
             record[position] ^= 1
 
     def test_is_frozen(self):
@@ -171,14 +171,14 @@ class TestARecordThatNeedsAProjectsDictionary:
             "5e52018812290717b70b7b8f55e436ef5fe6df9b40d99c91568e48bd25189c2cafa69972a12368d4f22d6998eb65"
             "ec511db69ef301"
         )
-        header, payload = Codec(None, (self.OWN,)).open(record)
+        header, payload = Codec(None, (self.OWN,)).open(record, "")
         assert payload == LOGIN
         assert (header.compression, header.dictionary) == (1, 128)
 
     def test_that_did_not_get_shorter_needs_none(self):
         record = sealed(bytes(range(256)), compression=self.OWN)
         assert header_of(record).dictionary == 0
-        assert Codec().open(record)[1] == bytes(range(256))
+        assert Codec().open(record, "")[1] == bytes(range(256))
 
 
 class TestTheFormat:
@@ -190,7 +190,7 @@ class TestTheFormat:
             "40872dac727478bba0779c1393cd9be47fa121fc93a549c5108387b695079fa29a58686be1083a639443c16d9b426be5"
             "0ddfb347695ecf0b"
         )
-        header, payload = Codec().open(record)
+        header, payload = Codec().open(record, "")
         assert payload == LOGIN
         assert header == Header(
             created=1_700_000_000, touched=1_700_000_100, ttl=1209600, user=b"123456789",
@@ -202,7 +202,7 @@ class TestTheFormat:
             "f8fd6d21aa0f9a4c9f3f1d6e0a3c8b7f9e5d4c3bc374888991e100b9c5c8c018d88c363434d63327baf708edfc99e1ed"
             "fc9981dae6b500"
         )
-        header, payload = Codec().open(record)
+        header, payload = Codec().open(record, "")
         assert payload == WITH_DEVICE
         assert (header.compression, header.dictionary) == (2, 2)
 
@@ -212,7 +212,7 @@ class TestTheFormat:
     def test_lets_a_touch_overwrite_the_life_in_place(self):
         record = bytearray(sealed())
         record[records.LIFE_OFFSET : records.LIFE_OFFSET + 8] = records.life(1_800_000_000, 77)
-        header, payload = Codec().open(bytes(record))
+        header, payload = Codec().open(bytes(record), "")
         assert (header.touched, header.ttl, payload) == (1_800_000_000, 77, LOGIN)
         assert header.revision == revision_of(bytes(record))
 
@@ -257,13 +257,13 @@ class TestBytesThatAreNoRecord:
     )
     def test_are_refused_with_the_reason(self, stored, reason):
         with pytest.raises(CorruptRecord, match=reason):
-            Codec().open(stored)
+            Codec().open(stored, "")
 
     @given(stored=st.binary(max_size=300))
     def test_never_raise_anything_else(self, stored):
         for prefix in (b"", b"\x01", b"\x01\x00\x01\x01\x00"):
             try:
-                Codec().open(prefix + stored)
+                Codec().open(prefix + stored, "")
             except CorruptRecord:
                 pass
 
@@ -273,15 +273,15 @@ class TestBytesThatAreNoRecord:
         position %= len(record)
         record[position] ^= flip
         if 16 <= position < 24:
-            assert Codec().open(bytes(record))[1] == LOGIN
+            assert Codec().open(bytes(record), "")[1] == LOGIN
         else:
             with pytest.raises(CorruptRecord):
-                Codec().open(bytes(record))
+                Codec().open(bytes(record), "")
 
     @given(body=st.binary(max_size=300), compression=st.integers(0, 2), dictionary=st.integers(0, 2))
     def test_with_a_fitting_checksum_never_raise_anything_else(self, body, compression, dictionary):
         try:
-            Codec().open(with_checksum(bytes([1, 0, compression, dictionary, 0]) + sealed()[5:24] + body))
+            Codec().open(with_checksum(bytes([1, 0, compression, dictionary, 0]) + sealed()[5:24] + body), "")
         except CorruptRecord:
             pass
 
@@ -291,7 +291,7 @@ class TestBytesThatAreNoRecord:
         body = bomb.compress(b"0" * 10_000_000) + bomb.flush()
         record = with_checksum(b"\x01\x00\x01\x00\x00" + sealed()[5:24] + HEADER.user + body)
         with pytest.raises(CorruptRecord, match="beyond every limit"):
-            Codec().open(record)
+            Codec().open(record, "")
 
 
 class TestTheHeader:

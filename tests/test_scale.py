@@ -25,7 +25,7 @@ def filled(server, store):
 class TestTheSessionsThatAServerIsFilledWith:
     def test_open_with_the_codec(self):
         for record, ttl in typical_records(40):
-            header, payload = Codec().open(record)
+            header, payload = Codec().open(record, "")
             assert header.is_anonymous == (b"_auth_user_id" not in payload)
             assert 0 < ttl <= header.ttl
 
@@ -39,7 +39,7 @@ class TestTheSessionsThatAServerIsFilledWith:
             session = SessionStore(session_key(number))
             assert session.load()
             assert session.session_key == session_key(number)
-            assert Codec().open(filled[number % 40][0])[1] == session._dumps(session._get_session())
+            assert Codec().open(filled[number % 40][0], "")[1] == session._dumps(session._get_session())
 
     def test_are_all_there_and_live(self, filled):
         census = sessions.statistics().census

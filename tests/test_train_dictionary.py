@@ -191,14 +191,14 @@ class TestReadingASample:
     def test_hands_out_records_and_changes_nothing(self, visits, perform, keys, behind):
         before = {name: behind.get(name) for name in behind.scan_iter(f"{keys.prefix}:r:*")}
         taken = []
-        assert perform(walks.sample(keys, lambda r: not taken.append(r), limit=1000, rate=10**6)) == 120
+        assert perform(walks.sample(keys, lambda name, r: not taken.append(r), limit=1000, rate=10**6)) == 120
         assert sorted(taken) == sorted(before.values())
         assert {name: behind.get(name) for name in behind.scan_iter(f"{keys.prefix}:r:*")} == before
 
     def test_goes_through_all_pages(self, visits, perform, keys, monkeypatch):
         monkeypatch.setattr(walks, "PAGE", 10)
         taken = []
-        assert perform(walks.sample(keys, lambda r: not taken.append(r), limit=110, rate=10**6)) == 110
+        assert perform(walks.sample(keys, lambda name, r: not taken.append(r), limit=110, rate=10**6)) == 110
         assert len(taken) == 110
 
     @pytest.mark.unix
@@ -214,18 +214,22 @@ class TestReadingASample:
 
     def test_stops_when_it_has_enough(self, visits, perform, keys):
         taken = []
-        assert perform(walks.sample(keys, lambda r: bool(taken.append(r)), limit=1000, rate=10**6)) == 100
+        assert (
+            perform(walks.sample(keys, lambda name, r: bool(taken.append(r)), limit=1000, rate=10**6)) == 100
+        )
         assert len(taken) == 100
 
     def test_leaves_out_long_records(self, store, perform, keys, behind):
         behind.set(f"{keys.prefix}:r:long", bytes(walks.LONGEST_SAMPLED + 1), ex=60)
         taken = []
-        assert perform(walks.sample(keys, lambda r: taken.append(r), limit=1000, rate=10**6)) == 1
+        assert perform(walks.sample(keys, lambda name, r: taken.append(r), limit=1000, rate=10**6)) == 1
         assert taken == []
 
     def test_rests_between_batches_and_reads_nobody_twice(self, keys):
         found = [b"session %d" % number for number in range(300)]
-        steps = answered(walks.sample(keys, lambda record: True, limit=250, rate=50), found[:50] + found)
+        steps = answered(
+            walks.sample(keys, lambda name, record: True, limit=250, rate=50), found[:50] + found
+        )
         assert [step.seconds for step in steps if isinstance(step, Pause)] == [2, 2, 1]
         batches = [step for step in steps if isinstance(step, list) and step[0][0] == "GETRANGE"]
         assert [name for batch in batches for _, name, *_ in batch] == found[:250]
@@ -314,5 +318,5 @@ class TestAMissingFile:
 
 def test_a_codec_may_be_made_without_a_project():
     own = Dictionary(128, b"some text that is known")
-    record = Codec(own).seal(b"some text that is known, and some more", Header(1, 2, 3))
-    assert Codec("zlib", (own,)).open(record)[1].endswith(b"more")
+    record = Codec(own).seal(b"some text that is known, and some more", Header(1, 2, 3), "")
+    assert Codec("zlib", (own,)).open(record, "")[1].endswith(b"more")

@@ -19,13 +19,13 @@ def payload(**data):
 
 
 def record(data, user=None):
-    return Codec().seal(data, Header(1, 2, 3, user_marker(str(user)) if user else b""))
+    return Codec().seal(data, Header(1, 2, 3, user_marker(str(user)) if user else b""), "")
 
 
 def sample_of(*records):
     sample = Sample(Codec())
     for each in records:
-        sample.add(each)
+        sample.add(each, "")
     return sample
 
 
@@ -163,5 +163,5 @@ class TestASample:
     def test_has_an_end(self, monkeypatch):
         monkeypatch.setattr(training, "LARGEST_SAMPLE", 3 * len(shop(1)))
         sample = Sample(Codec())
-        assert [sample.add(record(shop(1))) for _ in range(3)] == [True, True, False]
+        assert [sample.add(record(shop(1)), "") for _ in range(3)] == [True, True, False]
         assert sample.is_full

@@ -17,7 +17,7 @@ KEY = "k" * 32
 
 
 def record(payload=b"{}", **header):
-    return Codec().seal(payload, Header(**{"created": 1000, "touched": 1000, "ttl": 60, **header}))
+    return Codec().seal(payload, Header(**{"created": 1000, "touched": 1000, "ttl": 60, **header}), "")
 
 
 @pytest.mark.one_slot

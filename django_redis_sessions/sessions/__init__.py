@@ -41,12 +41,14 @@ from django_redis_sessions.sessions.looking import (
     page,
 )
 from django_redis_sessions.sessions.ranking import ORDERS, aranked, ranked
+from django_redis_sessions.sessions.rewriting import Rewritten, arewrite, rewrite
 from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, sweep
 
 __all__ = [
     "ORDERS",
     "Contents",
     "Page",
+    "Rewritten",
     "SessionInfo",
     "Statistics",
     "acontents",
@@ -62,6 +64,7 @@ __all__ = [
     "arevoke",
     "arevoke_all",
     "arevoke_user",
+    "arewrite",
     "astatistics",
     "asweep",
     "atrain_dictionary",
@@ -79,6 +82,7 @@ __all__ = [
     "revoke",
     "revoke_all",
     "revoke_user",
+    "rewrite",
     "server_facts",
     "statistics",
     "sweep",

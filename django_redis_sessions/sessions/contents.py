@@ -98,8 +98,8 @@ def _reading(
 ) -> Operation[None]:
     empty = _length(None) - len("null")
 
-    def take(record: bytes) -> bool:
-        found.add(data_in(record), lambda value: _length(value) - empty)
+    def take(name: str, record: bytes) -> bool:
+        found.add(data_in(name, record), lambda value: _length(value) - empty)
         return True
 
     def of_node(masters_left: int) -> Operation[int]:

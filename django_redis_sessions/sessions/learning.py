@@ -80,12 +80,15 @@ class _Trainer:
         limit = 0 if self._sample.is_full else -(-self._missing // masters_left)
         self._missing -= yield from walks.sample(
             conf.store().keys,
-            self._sample.add,
+            self._take,
             limit=limit,
             rate=self._rate,
             progress=self._progress,
             patience=self._patience,
         )
+
+    def _take(self, name: str, record: bytes) -> bool:
+        return self._sample.add(record, conf.store().keys.handle_of(name))
 
     def training(self) -> training.Training:
         """What was learnt from the sample."""

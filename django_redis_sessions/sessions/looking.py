@@ -65,13 +65,13 @@ def data(handle: str) -> dict[str, Any] | None:
     ``{}`` if it cannot be read.
     """
     found = run(conf.store().connections.client(), _record(handle))
-    return None if found is None else data_in(found[1]) or {}
+    return None if found is None else data_in(*found) or {}
 
 
 async def adata(handle: str) -> dict[str, Any] | None:
     """Async twin of ``data()``."""
     found = await arun(conf.store().connections.async_client(), _record(handle))
-    return None if found is None else data_in(found[1]) or {}
+    return None if found is None else data_in(*found) or {}
 
 
 def iterate(*, anonymous: bool | None = None, patience: float = 0) -> Iterator[SessionInfo]:

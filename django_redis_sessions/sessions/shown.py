@@ -43,21 +43,21 @@ def needs_index() -> None:
         )
 
 
-def data_in(record: bytes) -> dict[str, Any] | None:
-    """The data in a session's record; None if it cannot be read."""
+def data_in(name: str, record: bytes) -> dict[str, Any] | None:
+    """The data in the record of the session with this name; None if it cannot be read."""
     with suppress(CorruptRecord):
-        return _opened(record)
+        return _opened(record, conf.store().keys.handle_of(name))
     return None
 
 
-def _opened(record: bytes) -> dict[str, Any]:
-    _, _, data = SessionStore().unsealed(record)
+def _opened(record: bytes, handle: str) -> dict[str, Any]:
+    _, _, data = SessionStore().unsealed(record, handle)
     return data
 
 
-def user_id_in(record: bytes) -> str | None:
-    """The primary key of the user who is signed in with the session of this record, as text."""
-    user_id = (data_in(record) or {}).get(USER_ID)
+def user_id_in(name: str, record: bytes) -> str | None:
+    """The primary key of the user who is signed in with the session of this name, as text."""
+    user_id = (data_in(name, record) or {}).get(USER_ID)
     return None if user_id is None else str(user_id)
 
 
@@ -66,7 +66,7 @@ def described(name: str, record: bytes, current: str = "") -> SessionInfo:
     handle = conf.store().keys.handle_of(name)
     data, why = None, None
     try:
-        data = _opened(record)
+        data = _opened(record, handle)
     except CorruptRecord as error:
         why = error.reason
     try:

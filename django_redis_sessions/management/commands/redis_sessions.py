@@ -16,6 +16,7 @@ from django_redis_sessions.management.subcommands import (
     purge,
     reindex,
     revoke,
+    rewrite,
     show,
     stats,
     sweep,
@@ -31,6 +32,7 @@ SUBCOMMANDS = (
     purge,
     sweep,
     reindex,
+    rewrite,
     train_dictionary,
     watch,
 )

@@ -193,6 +193,7 @@ def _codecs(codecs: list[dict[str, Any]], total: int) -> list[str]:
         f"  {codec['sessions']:>12,}  {codec['sessions'] / total:>4.0%}  format {codec['format']}, "
         f"serializer {codec['serializer']}, compression {codec['compression']}, "
         f"dictionary {codec['dictionary'] or 'none'}, protection {codec['protection']}"
+        + (f", key {codec['key']}" if codec["key"] else "")
         for codec in codecs
     ]
 
