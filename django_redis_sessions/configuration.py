@@ -36,6 +36,8 @@ INTERRUPTIONS = ("raise", "drop")
 OUTAGES = ("error", "anonymous")
 #: Every sign-in beyond the limit looks through all sessions of its user.
 LARGEST_LIMIT = 1000
+#: Bytes that ``MAX_SIZE`` may be: what a little cart needs, and what Redis takes for one value.
+SMALLEST_SIZE, LARGEST_SIZE = 1024, 512 * 1024 * 1024
 LIMIT_POLICIES = ("oldest-out", "refuse")
 COMPRESSIONS = ("dictionary", "zlib", None)
 DEVICES = ("full", "masked", "agent", None)
@@ -72,6 +74,8 @@ class Settings:
     #: 0 for any number.
     max_sessions_per_user: int = 0
     on_limit: str = "oldest-out"
+    #: Bytes of a record; None for any number.
+    max_size: int | None = 1_048_576
     #: One of ``DEVICES``, or the dotted path of a function of the project's.
     devices: str | None = "full"
     last_seen: int | None = 300
@@ -423,6 +427,12 @@ def _wrong_limit(value: object) -> str | None:
     return None
 
 
+def _wrong_size(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int) or not SMALLEST_SIZE <= value <= LARGEST_SIZE:
+        return f"is {value!r}, but must be a whole number of bytes from {SMALLEST_SIZE} to {LARGEST_SIZE}"
+    return None
+
+
 def _wrong_share(value: object) -> str | None:
     if isinstance(value, bool) or (isinstance(value, (int, float)) and 0 <= value < 1):
         return None
@@ -469,6 +479,7 @@ _RULES: dict[str, _Rule] = {
         _or_none(_wrong_limit), "Use None for any number.", lambda value: value or 0
     ),
     "ON_LIMIT": _Rule(_one_of(*LIMIT_POLICIES)),
+    "MAX_SIZE": _Rule(_or_none(_wrong_size), "Use None for any size."),
     "DEVICES": _Rule(_wrong_devices),
     "LAST_SEEN": _TTL,
     "METRICS": _Rule(_or_none(_wrong_path), "Name a subclass of django_redis_sessions.metrics.Metrics."),

@@ -13,20 +13,24 @@ from dataclasses import dataclass, field
 from django_redis_sessions import dictionaries
 from django_redis_sessions.configuration import COMPRESSIONS, SETTING, Problem, refuse
 from django_redis_sessions.dictionaries import Dictionary
-from django_redis_sessions.records import Codec
+from django_redis_sessions.records import LARGEST_PAYLOAD, Codec
 
 _HINT = (
     "It has to be deployed with the project: sessions that were compressed with it cannot be read without it."
 )
 
 
-def codec(compression: str | tuple[str | None, ...] | None, directory: str) -> Codec:
+def codec(
+    compression: str | tuple[str | None, ...] | None, directory: str, largest_payload: int = LARGEST_PAYLOAD
+) -> Codec:
     """What the setting amounts to; ``SessionStoreMisconfigured`` when a file cannot be used."""
     found = _Files(directory)
     found.read(compression)
     refuse(found.problems)
     first = compression[0] if isinstance(compression, tuple) else compression
-    return Codec(found.by_name.get(first, first), tuple(found.by_number.values()))
+    return Codec(
+        found.by_name.get(first, first), tuple(found.by_number.values()), largest_payload=largest_payload
+    )
 
 
 def problems(compression: str | tuple[str | None, ...] | None, directory: str) -> list[Problem]:

@@ -12,13 +12,14 @@
     ├── SessionConflict            somebody else has saved the session meanwhile
     ├── SessionKeyTaken            a session with this key exists already
     ├── SessionLimitReached        the user has as many sessions as MAX_SESSIONS_PER_USER allows
+    ├── SessionTooLarge            the session would take more than MAX_SIZE allows
     ├── TooFewSessions             too little is stored to train a dictionary on (never reaches a view)
     └── CorruptRecord              stored bytes that cannot be a session (never reaches a view)
 
 Under Django, ``SessionEnded`` and ``SessionConflict`` are also an ``UpdateError`` and a
 ``SessionInterrupted``, which Django answers with 400, and ``SessionKeyTaken`` is also a ``CreateError``.
 Our middleware answers ``SessionLimitReached`` with 403.
-No message holds a password, a session key or session data.
+No message holds a password, a session key or session data, but ``SessionTooLarge`` names the largest entries.
 """
 
 from __future__ import annotations
@@ -94,6 +95,34 @@ class SessionLimitReached(SessionStoreError):
             f"SESSION_REDIS['MAX_SESSIONS_PER_USER'] allows. Sign out somewhere else first."
         )
         self.limit = limit
+
+
+class SessionTooLarge(SessionStoreError):
+    """The session would take more bytes than allowed, and nothing was written: what is stored is as it was.
+
+    ``handle`` is None for a session that is not stored yet. ``largest`` has the names of the largest keys in
+    the session, each with the bytes of its value before compression; no value.
+    """
+
+    def __init__(
+        self,
+        handle: str | None,
+        size: int,
+        limit: int,
+        largest: list[tuple[str, int]],
+        measure: str = "as stored",
+    ) -> None:
+        which = "A new session" if handle is None else f"The session {handle}"
+        parts = ", ".join(f"{name!r} {taken:,}" for name, taken in largest)
+        super().__init__(
+            f"{which} would take {size:,} bytes {measure}, more than the {limit:,} that SESSION_REDIS['MAX_SIZE'] "
+            f"allows, and was not written. Largest in it, in bytes before compression: {parts}. "
+            f"Keep the key of a row or a file in the session rather than its content."
+        )
+        self.handle = handle
+        self.size = size
+        self.limit = limit
+        self.largest = largest
 
 
 class TooFewSessions(SessionStoreError):

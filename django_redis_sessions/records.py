@@ -47,7 +47,7 @@ from django_redis_sessions.protection import ID_LENGTH, NAMES, NO_KEYS, UNPROTEC
 
 VERSION = 1
 JSON = 0
-#: No session inflates beyond this many bytes; a record that claims to is not one.
+#: No session inflates beyond this many bytes, unless a codec says otherwise; a record that claims to is not one.
 LARGEST_PAYLOAD = 64 * 1024 * 1024
 # Deflate makes nothing 1,033 times as long (https://zlib.net/zlib_tech.html).
 _LARGEST_GROWTH = 1033
@@ -182,12 +182,13 @@ class Codec:
 
     ``compression`` is ``"dictionary"``, ``"zlib"``, a dictionary of the project's or None, and only
     concerns new records. Records that need one of the ``dictionaries`` open as well. The ``ring`` says how
-    new records are protected, and which open.
+    new records are protected, and which open. What inflates beyond ``largest_payload`` bytes is no record.
     """
 
     compression: str | Dictionary | None = "dictionary"
     dictionaries: tuple[Dictionary, ...] = ()
     ring: KeyRing = NO_KEYS
+    largest_payload: int = LARGEST_PAYLOAD
 
     # {number: (text, what the checksum begins with)} of all that records may need.
     _known: dict[int, tuple[bytes, int]] = field(init=False, repr=False, compare=False)
@@ -231,9 +232,9 @@ class Codec:
         if header.compression == _STORED:
             return header, body
         if header.compression == _DEFLATED:
-            return header, _inflated(body, text)
+            return header, _inflated(body, text, self.largest_payload)
         if header.compression == _DEFLATED_WITHOUT_HASH:
-            rest = _inflated(body[_HASH_BYTES:], text)
+            rest = _inflated(body[_HASH_BYTES:], text, self.largest_payload)
             return header, _with_hash(rest, body[:_HASH_BYTES])
         raise CorruptRecord("it is compressed in a way this version does not know")
 
@@ -346,12 +347,12 @@ def _with_hash(rest: bytes, digest: bytes) -> bytes:
     return rest[:start] + digest.hex().encode() + rest[start:]
 
 
-def _inflated(body: bytes, dictionary: bytes) -> bytes:
+def _inflated(body: bytes, dictionary: bytes, limit: int) -> bytes:
     inflating = zlib.decompressobj(-15, dictionary)
     try:
         # Without a limit it is a third faster, so what cannot reach it has none.
-        is_short = len(body) * _LARGEST_GROWTH < LARGEST_PAYLOAD
-        payload = inflating.decompress(body) if is_short else inflating.decompress(body, LARGEST_PAYLOAD)
+        is_short = len(body) * _LARGEST_GROWTH < limit
+        payload = inflating.decompress(body) if is_short else inflating.decompress(body, limit)
     except zlib.error as error:
         raise CorruptRecord("its body does not inflate") from error
     if inflating.unconsumed_tail:

@@ -44,7 +44,8 @@ class SeenSession(StoredSession):
         """
         if not self.is_signed_in:
             device = Device()
-        if device is None or device == devices.device_in(self._session_cache):
+        if device is None or device == devices.device_in(self._session_cache) or self._is_too_large:
+            # What no save may add would make a page fail that changes nothing.
             return
         _place(device, self._session_cache)
 
@@ -73,8 +74,8 @@ class SeenSession(StoredSession):
         """Whether ``device`` is another than the stored one, and may be stored for its own sake."""
         if device is None or device == devices.device_in(self._baseline_data()):
             return False
-        if self._is_outdated:
-            # A write would have to move the session, which the next save does.
+        if self._is_outdated or self._is_too_large:
+            # A write would have to move the session, which the next save does, or would be refused.
             return False
         # Any write makes somebody else's strict save fail.
         return (self.on_conflict or self._store.settings.conflict) != "strict"

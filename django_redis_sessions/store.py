@@ -18,6 +18,7 @@ from django_redis_sessions.metrics import Careful, careful
 from django_redis_sessions.protection import KeyRing
 from django_redis_sessions.records import Codec
 from django_redis_sessions.schemes import schemes
+from django_redis_sessions.sizes import Sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,7 @@ class Store:
     codec: Codec
     lifetimes: Lifetimes
     connections: Connections
+    sizes: Sizes
     #: Told of everything that happens, if the project wants to know.
     metrics: Careful | None = None
 
@@ -43,6 +45,7 @@ class Store:
         those of before; signed keys and ``SIGN`` need them.
         ``SessionStoreMisconfigured`` if that cannot be done.
         """
+        sizes = Sizes.of(settings.max_size)
         return cls(
             settings=settings,
             keys=Keys(
@@ -51,7 +54,7 @@ class Store:
                 are_spread=target_of(settings.url).is_cluster,
             ),
             codec=replace(
-                dictionary_files.codec(settings.compression, directory),
+                dictionary_files.codec(settings.compression, directory, sizes.largest_payload),
                 ring=ring_of(settings, secrets),
             ),
             lifetimes=Lifetimes(
@@ -61,6 +64,7 @@ class Store:
                 rolling=settings.rolling,
             ),
             connections=Connections(settings, project),
+            sizes=sizes,
             metrics=careful(settings.metrics),
         )
 

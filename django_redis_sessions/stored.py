@@ -13,7 +13,7 @@ from random import random
 from time import time
 from typing import Any, NamedTuple, TypeVar
 
-from django_redis_sessions import announcements, indexes, keys, operations, records
+from django_redis_sessions import announcements, indexes, keys, operations, records, sizes
 from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.configuration import CONFLICTS
 from django_redis_sessions.errors import (
@@ -25,6 +25,7 @@ from django_redis_sessions.errors import (
     SessionStoreError,
     SessionStoreRefused,
     SessionStoreUnavailable,
+    SessionTooLarge,
 )
 from django_redis_sessions.expiry import index_score
 from django_redis_sessions.keys import Keys
@@ -316,7 +317,7 @@ class StoredSession(ABC):
             if (yield from operations.exists(self._store.keys, session_key)):
                 raise self.KeyTaken
             return
-        record = self._sealed(payload, header, session_key)
+        record = self._sealed(payload, header, session_key, is_new=True)
         creating = operations.create(self._store.keys, session_key, record, header.ttl)
         if not (yield from (self._durably(creating) if header.user else creating)):
             raise self.KeyTaken
@@ -580,10 +581,56 @@ class StoredSession(ABC):
             )
         return policy
 
-    def _sealed(self, payload: bytes, header: Header, session_key: str) -> bytes:
-        record = self._store.codec.seal(payload, header, self._store.keys.handle(session_key))
+    def _sealed(self, payload: bytes, header: Header, session_key: str, *, is_new: bool = False) -> bytes:
+        record = self._fitting(payload, header, session_key, is_new=is_new)
         self._measure("wrote", len(record))
         return record
+
+    def _fitting(self, payload: bytes, header: Header, session_key: str, *, is_new: bool = False) -> bytes:
+        """The record, which is no larger than it may be; ``SessionTooLarge`` without one."""
+        digest = self._store.keys.handle(session_key)
+        known = self._baseline.payload if self._baseline is not None else None
+        if len(payload) <= self._store.sizes.harmless or (known is not None and len(payload) <= len(known)):
+            # What is stored already may stay as large as it is: it must be possible to sign out, to move to
+            # another key, and to take something out.
+            return self._store.codec.seal(payload, header, digest)
+        return self._weighed(payload, header, digest, is_new=is_new)
+
+    @property
+    def _is_too_large(self) -> bool:
+        """Whether the session as it was loaded is larger than one may become."""
+        sizes, baseline = self._store.sizes, self._baseline
+        if baseline is None or baseline.payload is None or baseline.header is None:
+            return False
+        if len(baseline.payload) <= sizes.harmless:
+            return False
+        return len(self._store.codec.seal(baseline.payload, baseline.header, "")) > sizes.limit
+
+    def _weighed(self, payload: bytes, header: Header, digest: str, *, is_new: bool) -> bytes:
+        allowed, handle = self._store.sizes, None if is_new else digest
+        if len(payload) > allowed.largest_payload:
+            # It would be taken for a bomb, and refused, when it is loaded again.
+            parts = self._largest_parts(payload, header)
+            limit, measure = allowed.largest_payload, "before compression"
+            raise SessionTooLarge(handle, len(payload), limit, parts, measure)
+        record = self._store.codec.seal(payload, header, digest)
+        if len(record) > allowed.limit:
+            parts = self._largest_parts(payload, header)
+            raise SessionTooLarge(handle, len(record), int(allowed.limit), parts)
+        if len(record) > allowed.remarkable and allowed.is_new(handle or ""):
+            _log.warning(
+                "The session %s takes %s bytes as stored, of %s that MAX_SIZE allows. "
+                "Largest in it, in bytes before compression: %s",
+                handle or "that is being made",
+                f"{len(record):,}",
+                f"{int(allowed.limit):,}",
+                sizes.in_words(self._largest_parts(payload, header)),
+                extra={"session_handle": handle, "session_size": len(record)},
+            )
+        return record
+
+    def _largest_parts(self, payload: bytes, header: Header) -> list[tuple[str, int]]:
+        return sizes.largest_parts(self._loads(payload, header.serializer), self._dumps)
 
     def _know(self, record: bytes, payload: bytes) -> None:
         """This record, which was made of ``payload``, is what is stored."""

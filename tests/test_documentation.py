@@ -40,6 +40,7 @@ from django_redis_sessions import (
     records,
     scripts,
     sessions,
+    sizes,
     stored,
     training,
     walks,
@@ -53,8 +54,10 @@ from django_redis_sessions.configuration import (
     DEVICES,
     INTERRUPTIONS,
     LARGEST_LIMIT,
+    LARGEST_SIZE,
     LIMIT_POLICIES,
     OUTAGES,
+    SMALLEST_SIZE,
     URL_SCHEMES,
     Settings,
     problems,
@@ -166,6 +169,17 @@ class TestThePageOfSettings:
     def test_gives_the_largest_limit(self):
         text = section(page("settings.md"), "## `MAX_SESSIONS_PER_USER`")
         assert f"whole number from 1 to {LARGEST_LIMIT}, or `None`" in text
+
+    def test_gives_the_bounds_of_a_size(self):
+        text = section(page("settings.md"), "## `MAX_SIZE`")
+        assert f"from {SMALLEST_SIZE} to {LARGEST_SIZE}" in text
+        assert f"more than {sizes.GROWTH} times this size" in text
+        assert f"({sizes.SMALLEST_PAYLOAD_LIMIT // 2**20} MiB at least" in text
+        assert f"{records.LARGEST_PAYLOAD // 2**20} MiB with `None`" in text
+        assert sizes.WARNED_FROM == 4
+        assert "From a quarter of it on" in text
+        assert sizes.MOST_PARTS == 3
+        assert "up to three names of keys" in section(page("errors.md"), "## `SessionTooLarge`")
 
     def test_tells_what_is_kept_of_a_device(self):
         text = section(page("settings.md"), "## `DEVICES`")

@@ -285,13 +285,13 @@ class TestBytesThatAreNoRecord:
         except CorruptRecord:
             pass
 
-    def test_stop_inflating_at_a_limit(self, monkeypatch):
-        monkeypatch.setattr(records, "LARGEST_PAYLOAD", 100_000)
+    def test_stop_inflating_at_a_limit(self):
         bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
         body = bomb.compress(b"0" * 10_000_000) + bomb.flush()
         record = with_checksum(b"\x01\x00\x01\x00\x00" + sealed()[5:24] + HEADER.user + body)
         with pytest.raises(CorruptRecord, match="beyond every limit"):
-            Codec().open(record, "")
+            Codec(largest_payload=100_000).open(record, "")
+        assert Codec().open(record, "")[1] == b"0" * 10_000_000
 
 
 class TestTheHeader:
