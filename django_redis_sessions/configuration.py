@@ -38,6 +38,10 @@ OUTAGES = ("error", "anonymous")
 LARGEST_LIMIT = 1000
 #: Bytes that ``MAX_SIZE`` may be: what a little cart needs, and what Redis takes for one value.
 SMALLEST_SIZE, LARGEST_SIZE = 1024, 512 * 1024 * 1024
+#: What may stand behind the slash of ``ANONYMOUS_BUDGET``, in seconds.
+PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+#: A budget of more is none.
+LARGEST_BUDGET = 1_000_000
 LIMIT_POLICIES = ("oldest-out", "refuse")
 COMPRESSIONS = ("dictionary", "zlib", None)
 DEVICES = ("full", "masked", "agent", None)
@@ -76,6 +80,8 @@ class Settings:
     on_limit: str = "oldest-out"
     #: Bytes of a record; None for any number.
     max_size: int | None = 1_048_576
+    #: So many anonymous sessions in so many seconds; None for any number.
+    anonymous_budget: tuple[int, int] | None = None
     #: One of ``DEVICES``, or the dotted path of a function of the project's.
     devices: str | None = "full"
     last_seen: int | None = 300
@@ -433,6 +439,27 @@ def _wrong_size(value: object) -> str | None:
     return None
 
 
+def _wrong_budget(value: object) -> str | None:
+    number, seconds = _budget(value) or (0, 0)
+    if 0 < number <= LARGEST_BUDGET and 0 < seconds <= PERIODS["d"]:
+        return None
+    return f"is {value!r}, but must be such as '60/h', or a number and seconds up to a day"
+
+
+def _budget(value: Any) -> tuple[int, int] | None:
+    """A number of sessions and seconds; zero or None for what is neither way to write it."""
+    if isinstance(value, str):
+        number, _, unit = value.partition("/")
+        is_number = number.isascii() and number.isdecimal() and len(number) < 10
+        return (int(number), PERIODS.get(unit, 0)) if is_number else None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return None
+    number, seconds = value
+    if isinstance(number, bool) or not isinstance(number, int) or _wrong_duration(seconds):
+        return None
+    return number, math.ceil(_seconds(seconds))
+
+
 def _wrong_share(value: object) -> str | None:
     if isinstance(value, bool) or (isinstance(value, (int, float)) and 0 <= value < 1):
         return None
@@ -480,6 +507,7 @@ _RULES: dict[str, _Rule] = {
     ),
     "ON_LIMIT": _Rule(_one_of(*LIMIT_POLICIES)),
     "MAX_SIZE": _Rule(_or_none(_wrong_size), "Use None for any size."),
+    "ANONYMOUS_BUDGET": _Rule(_or_none(_wrong_budget), "Use None for any number.", _budget),
     "DEVICES": _Rule(_wrong_devices),
     "LAST_SEEN": _TTL,
     "METRICS": _Rule(_or_none(_wrong_path), "Name a subclass of django_redis_sessions.metrics.Metrics."),

@@ -24,6 +24,8 @@ KEY = "_session_device"
 LONGEST_AGENT = 256
 #: So many leading bits are left of an address that is masked.
 BITS_OF_IPV4, BITS_OF_IPV6 = 24, 48
+#: So many leading bits of an IPv6 address are one customer's, who may change the rest at will.
+BITS_OF_CUSTOMER = 64
 #: What a user agent is called that says nothing known.
 UNKNOWN = "Unknown device"
 
@@ -69,6 +71,15 @@ def masked(address: Any) -> str | None:
     if parsed is None:
         return None
     bits = BITS_OF_IPV4 if parsed.version == 4 else BITS_OF_IPV6
+    return str(ip_network((parsed, bits), strict=False).network_address)
+
+
+def network(address: Any) -> str | None:
+    """What one visitor can hardly change of an address: IPv4 as it is, of IPv6 the first 64 bits."""
+    parsed = _parsed(address) if _is_short(address) else None
+    if parsed is None:
+        return None
+    bits = 32 if parsed.version == 4 else BITS_OF_CUSTOMER
     return str(ip_network((parsed, bits), strict=False).network_address)
 
 

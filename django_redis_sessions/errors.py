@@ -13,12 +13,13 @@
     ├── SessionKeyTaken            a session with this key exists already
     ├── SessionLimitReached        the user has as many sessions as MAX_SESSIONS_PER_USER allows
     ├── SessionTooLarge            the session would take more than MAX_SIZE allows
+    ├── SessionBudgetSpent         the visitor's address has begun more sessions than ANONYMOUS_BUDGET allows
     ├── TooFewSessions             too little is stored to train a dictionary on (never reaches a view)
     └── CorruptRecord              stored bytes that cannot be a session (never reaches a view)
 
 Under Django, ``SessionEnded`` and ``SessionConflict`` are also an ``UpdateError`` and a
 ``SessionInterrupted``, which Django answers with 400, and ``SessionKeyTaken`` is also a ``CreateError``.
-Our middleware answers ``SessionLimitReached`` with 403.
+Our middleware answers ``SessionLimitReached`` with 403, and ``SessionBudgetSpent`` with 429 where a view lets it out.
 No message holds a password, a session key or session data, but ``SessionTooLarge`` names the largest entries.
 """
 
@@ -123,6 +124,16 @@ class SessionTooLarge(SessionStoreError):
         self.size = size
         self.limit = limit
         self.largest = largest
+
+
+class SessionBudgetSpent(SessionStoreError):
+    """An anonymous session was not stored: its address has begun as many as ``ANONYMOUS_BUDGET`` allows."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An anonymous session was not stored: its address has begun as many as "
+            "SESSION_REDIS['ANONYMOUS_BUDGET'] allows for now."
+        )
 
 
 class TooFewSessions(SessionStoreError):

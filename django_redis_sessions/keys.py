@@ -7,6 +7,7 @@ Redis key                               type        content                     
 ``<prefix>:f:<digest of session key>``  string      where the session has moved to  10 seconds, or as the session
 ``<prefix>:m:{<key of the record>}``    string      the digest it has moved to      60 seconds after a rotation
 ``<prefix>:u:<user marker>``            sorted set  the sessions of one user        as its youngest session, 1 h more
+``<prefix>:b:<digest of a network>``    string      when it has its whole budget    until then, 1 day at most
 ======================================  ==========  ==============================  ===============================
 
 With ``KEYS: "plain"`` the session key itself stands in place of its digest, except in ``f``, and in ``m``
@@ -15,6 +16,9 @@ whatever it says, can name a key of another kind.
 
 Not a key but a pub/sub channel, ``<prefix>:revocations`` carries a message for every session that is
 ended or moved; ``announcements`` has the wording. Redis keeps nothing of what it hands on there.
+
+The last kind is there only with ``ANONYMOUS_BUDGET``: the network is an IPv4 address or 64 bits of an
+IPv6 address, and its digest keeps it out of lists of keys, though not from whoever tries all of IPv4.
 
 A session that moves to a new key because SECRET_KEY was rotated, or to another scheme of keys, leaves a
 forwarding address: the new session key, masked by the old one, so that nobody can read it who does not
@@ -131,6 +135,10 @@ class Keys:
     def index(self, user: bytes) -> str:
         """The Redis key of the index of the user with this marker."""
         return f"{self.prefix}:u:{b2a_base64(user, newline=False).translate(_URL_SAFE).decode()}"
+
+    def bucket(self, network: str) -> str:
+        """The Redis key of what is left of the budget of everybody in this network."""
+        return f"{self.prefix}:b:{digest(network)}"
 
     @property
     def channel(self) -> str:

@@ -48,9 +48,11 @@ class Metrics:
         """Somebody else had saved the session meanwhile; what came of it is one of ``CONFLICTS``."""
 
     def discarded(self, reason: str) -> None:
-        """A stored session was not used; ``reason`` is the short phrase of ``CorruptRecord``, or this one.
+        """A stored session was not used, or a new one not stored; ``reason`` is the short phrase of
+        ``CorruptRecord``, or one of these.
 
-        ``"its life is over"``: ``ABSOLUTE_TTL`` has ended it. Reasons name no session.
+        ``"its life is over"``: ``ABSOLUTE_TTL`` has ended it. ``"its address has begun too many"``:
+        ``ANONYMOUS_BUDGET`` is spent. Reasons name no session.
         """
 
     def unavailable(self, error: str) -> None:

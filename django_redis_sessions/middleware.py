@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.contrib.sessions.backends.base import UpdateError
@@ -28,15 +29,16 @@ from django.utils.html import escape
 from django.utils.http import http_date
 from django.utils.translation import get_language, gettext
 
-from django_redis_sessions import conf, current
+from django_redis_sessions import conf, current, floods
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import (
+    SessionBudgetSpent,
     SessionConflict,
     SessionLimitReached,
     SessionStoreUnavailable,
 )
 from django_redis_sessions.seen import SeenSession
-from django_redis_sessions.visitors import device_of
+from django_redis_sessions.visitors import device_of, network_of
 
 #: Seconds after which a client may try again.
 RETRY_AFTER = 2
@@ -60,15 +62,20 @@ class SessionMiddleware(DjangoSessionMiddleware):
         """Give the request its session."""
         super().process_request(request)
         current.session.set(request.session)
-        if conf.store().settings.on_outage == "anonymous":
+        settings = conf.store().settings
+        if settings.on_outage == "anonymous":
             request.session.tolerates_outage = True  # type: ignore[attr-defined]  # not every engine's
+        if settings.anonymous_budget is not None:
+            request.session.network = partial(network_of, request)  # type: ignore[attr-defined]  # as above
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """A view that could not do without its session: 503. One that could sign nobody in any more: 403."""
+        """A view that could not do without its session: 503, or 429. One that could sign nobody in any more: 403."""
         if isinstance(exception, SessionStoreUnavailable):
             return unavailable(request, exception)
         if isinstance(exception, SessionLimitReached):
             return limit_reached(request, exception)
+        if isinstance(exception, SessionBudgetSpent):
+            return budget_spent(request)
         return None
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
@@ -142,6 +149,20 @@ def limit_reached(request: HttpRequest, error: SessionLimitReached) -> HttpRespo
             "You are signed in on as many devices as is allowed. Sign out on one of them, and try again."
         )
         response = HttpResponse(_page("session_limit.html", title, text), status=403)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def budget_spent(request: HttpRequest) -> HttpResponse:
+    """429 with Retry-After, as JSON for clients that ask for it, else the project's ``429.html`` or a plain page."""
+    number, seconds = conf.store().settings.anonymous_budget or (1, 1)
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        response: HttpResponse = JsonResponse({"error": "too many new sessions"}, status=429)
+    else:
+        title = gettext("Too many visits")
+        text = gettext("Too many visits have begun at your address. Please try again later, or sign in.")
+        response = HttpResponse(_page("429.html", title, text), status=429)
+    response["Retry-After"] = str(-(-seconds // number))
     response["Cache-Control"] = "no-store"
     return response
 
@@ -221,6 +242,8 @@ class _Closing:
             self._fail(error)
         except SessionLimitReached as error:
             self._refuse(error)
+        except SessionBudgetSpent:
+            self._drop()
 
     def finish(self) -> HttpResponseBase:
         """The response, with the cookie and the Vary header it needs."""
@@ -271,6 +294,11 @@ class _Closing:
     def _refuse(self, error: SessionLimitReached) -> None:
         """Nobody was signed in: the visitor goes on with the anonymous session that is stored."""
         self.response = limit_reached(self.request, error)
+
+    def _drop(self) -> None:
+        """A stranger's session is not stored: the page goes out, without a cookie."""
+        self.is_saved, self.varies = False, True
+        floods.tell()
 
     def _goes_without(self) -> bool:
         """Whether the request has had no session because Redis could not be reached."""

@@ -184,6 +184,43 @@ def create(keys: Keys, session_key: str, record: bytes, ttl: int) -> Operation[b
     return bool(reply)
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many anonymous sessions a network may begin: ``number`` at once, and as many in ``seconds``.
+
+    ``now_us`` is in microseconds since 1970.
+    """
+
+    network: str
+    number: int
+    seconds: int
+    now_us: int
+
+    @property
+    def arguments(self) -> tuple[int, int, int]:
+        """What the script needs to know."""
+        # Rounded up, so that not one more than the number fits.
+        cost = -(-self.seconds * 1_000_000 // self.number)
+        return self.now_us, cost, cost * self.number
+
+
+def begin(keys: Keys, session_key: str, record: bytes, ttl: int, budget: Budget) -> Operation[Result]:
+    """``create()`` for an anonymous session, out of its network's budget; DONE, TAKEN or SPENT.
+
+    One round trip, two on a cluster.
+    """
+    if not keys.accepts(session_key):
+        return Outcome.TAKEN
+    bucket = keys.bucket(budget.network)
+    if not keys.are_spread:
+        names = [bucket, keys.record(session_key)]
+        return (yield from _conditional(scripts.BEGIN, names, *budget.arguments, record, ttl))
+    outcome = yield from _conditional(scripts.BEGIN, [bucket], *budget.arguments)
+    if outcome is not Outcome.DONE:
+        return outcome
+    return Outcome.DONE if (yield from create(keys, session_key, record, ttl)) else Outcome.TAKEN
+
+
 class Outcome(Enum):
     """How a conditional write went, when it met nobody else's record."""
 
@@ -192,6 +229,8 @@ class Outcome(Enum):
     TAKEN = -1
     #: The user's sessions were revoked after the request had begun.
     REVOKED = -2
+    #: The budget of the visitor's network has nothing left.
+    SPENT = -3
 
 
 @dataclass(frozen=True, slots=True)

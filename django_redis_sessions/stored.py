@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from random import random
-from time import time
+from time import time, time_ns
 from typing import Any, NamedTuple, TypeVar
 
 from django_redis_sessions import announcements, indexes, keys, operations, records, sizes
@@ -18,6 +18,7 @@ from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.configuration import CONFLICTS
 from django_redis_sessions.errors import (
     CorruptRecord,
+    SessionBudgetSpent,
     SessionConflict,
     SessionEnded,
     SessionKeyTaken,
@@ -31,6 +32,7 @@ from django_redis_sessions.expiry import index_score
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.merging import USER_ID, AnotherUsersSession, merge
 from django_redis_sessions.operations import (
+    Budget,
     Entry,
     Full,
     Located,
@@ -50,6 +52,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.25
 #: Two random session keys never meet; after so many collisions something else is wrong.
 CREATE_ATTEMPTS = 5
 
+#: Why a session is not stored whose visitor's address has begun too many.
+BUDGET_SPENT = "its address has begun too many"
 #: Why a session is not used that has lived as long as ``ABSOLUTE_TTL`` lets it.
 LIFE_OVER = "its life is over"
 
@@ -87,6 +91,9 @@ class StoredSession(ABC):
     #: What to do when somebody else has saved the session meanwhile: "merge", "overwrite" or
     #: "strict"; None leaves it to the ``CONFLICT`` setting.
     on_conflict: str | None = None
+
+    #: Tells whose budget a new anonymous session comes from, where there is one: the visitor's network.
+    network: Callable[[], str | None] | None = None
 
     #: Whether the data is missing because Redis could not be reached when it was asked for.
     is_unavailable = False
@@ -196,12 +203,12 @@ class StoredSession(ABC):
         else:
             yield from self._replacing(self._policy)
 
-    def _creating(self) -> Operation[None]:
-        """Store the data under a new key."""
+    def _creating(self, *, has_budget: bool = True) -> Operation[None]:
+        """Store the data under a new key, out of its network's budget unless somebody is signing in."""
         for _ in range(CREATE_ATTEMPTS):
             session_key = self._new_session_key()
             try:
-                yield from self._creating_under(session_key)
+                yield from self._creating_under(session_key, has_budget=has_budget)
             except SessionKeyTaken:
                 continue
             self._session_key = session_key
@@ -239,7 +246,7 @@ class StoredSession(ABC):
     def _cycling(self, leaves_address: bool) -> Operation[None]:
         """Move to a new key. Without a stored session an anonymous visitor starts anew, a login never does."""
         if self._session_key is None:
-            yield from self._creating()
+            yield from self._creating(has_budget=False)
             return
         for attempt in range(ATTEMPTS):
             yield from self._making_way(attempt)
@@ -278,7 +285,7 @@ class StoredSession(ABC):
                 elif baseline is not None and baseline.header is not None and baseline.header.user:
                     raise self.Ended
                 else:
-                    yield from self._creating()
+                    yield from self._creating(has_budget=False)
                     return
             if outcome is Outcome.REVOKED:
                 raise self.Ended
@@ -310,7 +317,7 @@ class StoredSession(ABC):
 
     # Parts of operations
 
-    def _creating_under(self, session_key: str) -> Operation[None]:
+    def _creating_under(self, session_key: str, *, has_budget: bool = True) -> Operation[None]:
         payload, header = self._dumps(self._session_cache), self._header(self._session_cache, is_new=True)
         if header.ttl == 0:
             # Its life is over: there is nothing to store, but a taken key is still an error.
@@ -318,9 +325,13 @@ class StoredSession(ABC):
                 raise self.KeyTaken
             return
         record = self._sealed(payload, header, session_key, is_new=True)
-        creating = operations.create(self._store.keys, session_key, record, header.ttl)
-        if not (yield from (self._durably(creating) if header.user else creating)):
-            raise self.KeyTaken
+        budget = self._budget() if has_budget and not header.user else None
+        if budget is not None:
+            yield from self._spending(budget, session_key, record, header.ttl)
+        else:
+            creating = operations.create(self._store.keys, session_key, record, header.ttl)
+            if not (yield from (self._durably(creating) if header.user else creating)):
+                raise self.KeyTaken
         user_id = self._owner(self._session_cache)
         entry = self._entry(header, user_id)
         if entry is not None:
@@ -329,6 +340,23 @@ class StoredSession(ABC):
         self._know(record, payload)
         self._is_new = True
         self._news.append(Created(self._store.keys.handle(session_key), user_id))
+
+    def _budget(self) -> Budget | None:
+        """What a new anonymous session is paid from; None where there is no budget, or nobody knows whose."""
+        allowed = self._store.settings.anonymous_budget
+        network = self.network() if allowed is not None and self.network is not None else None
+        if allowed is None or network is None:
+            return None
+        return Budget(network, *allowed, now_us=time_ns() // 1000)
+
+    def _spending(self, budget: Budget, session_key: str, record: bytes, ttl: int) -> Operation[None]:
+        """Store a new anonymous session, or raise ``SessionBudgetSpent``."""
+        outcome = yield from operations.begin(self._store.keys, session_key, record, ttl, budget)
+        if outcome is Outcome.TAKEN:
+            raise self.KeyTaken
+        if outcome is Outcome.SPENT:
+            self._measure("discarded", BUDGET_SPENT)
+            raise SessionBudgetSpent
 
     def _admitting(self, session_key: str, entry: Entry) -> Operation[None]:
         for _ in range(ATTEMPTS):

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from django_redis_sessions import conf
 from django_redis_sessions.configuration import DEVICES, SETTING, Problem
-from django_redis_sessions.devices import Device
+from django_redis_sessions.devices import Device, network
 
 _log = logging.getLogger("django_redis_sessions")
 
@@ -35,6 +35,18 @@ def device_of(request: HttpRequest) -> Device | None:
         return Device(None, agent)
     device = Device(address, agent)
     return device.masked() if devices == "masked" else device
+
+
+def network_of(request: HttpRequest) -> str | None:
+    """Whose budget an anonymous session of ``request`` comes from; None if nobody can tell.
+
+    The address that ``DEVICES`` has a function for, else ``REMOTE_ADDR``, whatever of it may be recorded.
+    """
+    devices = conf.store().settings.devices
+    if devices is None or devices in DEVICES:
+        return network(request.META.get("REMOTE_ADDR"))
+    device = _asked(devices, request)
+    return None if device is None else network(device.address)
 
 
 def problem() -> Problem | None:

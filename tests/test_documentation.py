@@ -57,6 +57,7 @@ from django_redis_sessions.configuration import (
     LARGEST_SIZE,
     LIMIT_POLICIES,
     OUTAGES,
+    PERIODS,
     SMALLEST_SIZE,
     URL_SCHEMES,
     Settings,
@@ -180,6 +181,11 @@ class TestThePageOfSettings:
         assert "From a quarter of it on" in text
         assert sizes.MOST_PARTS == 3
         assert "up to three names of keys" in section(page("errors.md"), "## `SessionTooLarge`")
+
+    def test_gives_the_ways_to_write_a_budget(self):
+        text = section(page("settings.md"), "## `ANONYMOUS_BUDGET`")
+        assert {word for word in code_words(text) if len(word) == 1} == set(PERIODS)
+        assert f"their first {devices.BITS_OF_CUSTOMER} bits" in text
 
     def test_tells_what_is_kept_of_a_device(self):
         text = section(page("settings.md"), "## `DEVICES`")
