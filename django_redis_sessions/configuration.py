@@ -177,6 +177,18 @@ def target_of(url: str) -> Target:
     return Target(scheme, plain, hosts, f"{slash}{tail}", service)
 
 
+def database_of(url: str, options: Mapping[str, Any]) -> int:
+    """The number of the database that ``url`` leads to, or else ``options``; 0 if neither says."""
+    target = target_of(url)
+    parts = urlsplit(target.plain_url)
+    in_path = "" if target.scheme in ("unix", "embedded") else parts.path.strip("/")
+    for value in (*parse_qs(parts.query).get("db", ()), in_path, str(options.get("db", ""))):
+        # Python refuses to read a number of thousands of digits.
+        if value.isdecimal() and len(value) < 10:
+            return int(value)
+    return 0
+
+
 def _host_and_port(text: str, default: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     return parts.hostname or "", parts.port or default

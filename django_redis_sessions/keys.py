@@ -174,6 +174,21 @@ class Keys:
         """A SCAN pattern that all users' indexes match, and no key of another kind or prefix."""
         return f"{escaped(self.prefix)}:u:*"
 
+    def patterns(self, *, has_index: bool) -> tuple[str, ...]:
+        """Patterns that the keys of sessions match between them, for rules about who may use them."""
+        kinds = "rfmu" if has_index else "rfm"
+        return tuple(f"{escaped(self.prefix)}:{kind}:*" for kind in kinds)
+
+    @property
+    def budget_pattern(self) -> str:
+        """The same for the keys of budgets."""
+        return f"{escaped(self.prefix)}:b:*"
+
+    @property
+    def channel_pattern(self) -> str:
+        """A pattern that the channel matches and no other."""
+        return f"{escaped(self.prefix)}:revocations"
+
     def names(self, session_key: str | None) -> tuple[str, ...]:
         """What may stand for a session in Redis keys and in indexes, first what does in the first scheme.
 

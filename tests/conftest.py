@@ -21,10 +21,11 @@ from django_redis_sessions.configuration import Settings
 from django_redis_sessions.embedded import find_server
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.keys import Keys
+from django_redis_sessions.rights import rights_for
 from django_redis_sessions.store import Store
 from tests.outages import interrupt_blocking
 from tests.races import Race
-from tests.servers import RedisServer, free_port
+from tests.servers import AclServer, RedisServer, free_port
 from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 
 # In this order: what one imports from another has to be known as a plugin by then.
@@ -38,7 +39,7 @@ hypothesis_settings.register_profile("long", max_examples=5000, deadline=None)
 hypothesis_settings.load_profile("quick")
 
 
-TOPOLOGIES = ("unix", "tcp", "resp3", "tls", "sentinel", "cluster")
+TOPOLOGIES = ("unix", "tcp", "resp3", "tls", "sentinel", "cluster", "acl")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,14 +48,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unix: needs one plain server behind a unix socket")
+    config.addinivalue_line("markers", "socket: as unix, but does with few rights")
     config.addinivalue_line("markers", "one_slot: needs keys that live on one server")
+    config.addinivalue_line("markers", "operator: does what the command does, with the rights for that")
+    config.addinivalue_line("markers", "listener: hears of ended sessions, with the rights for that")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     topology = config.getoption("--topology")
     for item in items:
         needs_unix = item.get_closest_marker("unix") and topology != "unix"
-        if needs_unix or (item.get_closest_marker("one_slot") and topology == "cluster"):
+        needs_socket = item.get_closest_marker("socket") and topology not in ("unix", "acl")
+        if needs_unix or needs_socket or (item.get_closest_marker("one_slot") and topology == "cluster"):
             item.add_marker(pytest.mark.skip(reason=f"cannot be asked of {topology}"))
 
 
@@ -83,6 +88,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         if not has_tls():
             pytest.skip("this server program was built without TLS")
         started = TlsServer(tmp_path_factory.mktemp("tls"))
+    elif topology == "acl":
+        started = AclServer()
     else:
         started = RedisServer(port=free_port() if topology == "tcp" else 0)
         if topology == "resp3":
@@ -118,12 +125,28 @@ def prefix(behind: redis.Redis) -> Iterator[str]:
 
 
 @pytest.fixture
-def configure(server: Any, prefix: str, settings: Any) -> Callable[..., Store]:
+def permit(server: Any, request: pytest.FixtureRequest) -> Callable[[Settings], None]:
+    """With the topology "acl": allow the package what ``acl`` prints for these settings, and nothing else."""
+    has_command = request.node.get_closest_marker("operator") is not None
+    listens = request.node.get_closest_marker("listener") is not None
+
+    def set_up(configured: Settings) -> None:
+        if isinstance(server, AclServer):
+            server.permit(rights_for(configured, command=has_command, listens=listens))
+
+    return set_up
+
+
+@pytest.fixture
+def configure(
+    server: Any, prefix: str, settings: Any, permit: Callable[[Settings], None]
+) -> Callable[..., Store]:
     """Set ``SESSION_REDIS`` for this test; gives the store that it amounts to."""
 
     def set_up(**given: Any) -> Store:
         here = {} if "URL" in given else {"URL": server.url, "OPTIONS": server.options}
         settings.SESSION_REDIS = {**here, "PREFIX": prefix, **given}
+        permit(conf.store().settings)
         return conf.store()
 
     return set_up
@@ -177,9 +200,12 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def perform(way: str, runner: asyncio.Runner, server: Any, prefix: str) -> Callable[..., Any]:
+def perform(
+    way: str, runner: asyncio.Runner, server: Any, prefix: str, permit: Callable[[Settings], None]
+) -> Callable[..., Any]:
     """Performs an operation, blocking and awaited."""
     store = Settings(url=server.url, options=server.options, prefix=prefix)
+    permit(store)
     connections = Store.of(store).connections
 
     async def awaited(operation: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Self
 import redis
 
 from django_redis_sessions.embedded import find_server
+from django_redis_sessions.rights import Rights
 
 
 def free_port() -> int:
@@ -108,3 +109,24 @@ class RedisServer:
                 return True
             except redis.RedisError:
                 return False
+
+
+class AclServer(RedisServer):
+    """A server on which the package is a user with few rights; ``client()`` is still one who may do everything."""
+
+    USER, SECRET = "site", "of-the-site"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.USER}:{self.SECRET}@{self.socket}"
+
+    def start(self) -> None:
+        super().start()
+        with self.client() as client:
+            client.execute_command("ACL", "SETUSER", self.USER, "on", f">{self.SECRET}")
+
+    def permit(self, rights: Rights) -> None:
+        """Let the user do this and nothing else, from one command to the next."""
+        words = [word for line in rights.rules(self.USER, self.SECRET) for word in line.split()[3:]]
+        with self.client() as client:
+            client.execute_command("ACL", "SETUSER", self.USER, "reset", *words)

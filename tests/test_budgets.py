@@ -214,6 +214,7 @@ class TestASignIn:
         assert SessionStore(response.cookies["sessionid"].value)[SESSION_KEY] == str(alice.pk)
 
 
+@pytest.mark.operator
 class TestAFlood:
     def test_of_a_thousand_requests_leaves_sixty_records(self, configure, behind, prefix, settings):
         configure(ANONYMOUS_BUDGET="60/h")

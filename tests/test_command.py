@@ -16,6 +16,8 @@ from django_redis_sessions.management.arguments import duration
 from django_redis_sessions.management.output import in_bytes
 from django_redis_sessions.management.subcommands import sweep
 
+pytestmark = pytest.mark.operator
+
 
 class Terminal(io.StringIO):
     def isatty(self):

@@ -18,6 +18,8 @@ from django_redis_sessions.records import LIFE_OFFSET, header_of, life
 from django_redis_sessions.sessions import looking
 from django_redis_sessions.sessions.ranking import _Ranking
 
+pytestmark = pytest.mark.operator
+
 
 def call(*arguments, **options):
     out, err = io.StringIO(), io.StringIO()

@@ -15,6 +15,8 @@ from django_redis_sessions.keys import digest
 from django_redis_sessions.management.subcommands import stats
 from django_redis_sessions.sessions.contents import LONGEST_NAME
 
+pytestmark = pytest.mark.operator
+
 
 def call(*arguments, **options):
     out, err = options.pop("stdout", io.StringIO()), io.StringIO()

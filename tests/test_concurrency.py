@@ -167,6 +167,7 @@ def everybodys():
     return {info.handle for info in sessions.iterate(anonymous=False)}
 
 
+@pytest.mark.operator
 class TestARevocationBesideSignIns:
     def test_leaves_none_that_began_before_it(self):
         for _ in range(30):
@@ -206,6 +207,7 @@ class TestARevocationBesideSignIns:
             assert sessions.of_user("1") == []
 
 
+@pytest.mark.operator
 class TestALimitBesideSignIns:
     def test_is_kept(self, configure):
         configure(MAX_SESSIONS_PER_USER=3)

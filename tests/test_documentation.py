@@ -38,6 +38,7 @@ from django_redis_sessions import (
     prometheus,
     protection,
     records,
+    rights,
     scripts,
     sessions,
     sizes,
@@ -226,6 +227,32 @@ class TestThePageOfSettings:
         assert found == {row[0].strip("`") for row in rows}
 
 
+class TestTheDocumentedRights:
+    def test_are_those_of_the_code(self):
+        rules = section(page("redis.md"), "## What an operator should set")
+        printed = rights.rights_for(Settings(), command=True).rules("django")
+        assert every(r"^ACL SETUSER .+$", rules) == printed
+
+    def test_have_what_each_feature_needs_in_addition(self):
+        (rows,) = tables(section(page("redis.md"), "## What an operator should set").replace(r"\|", "/"))
+        assert [tuple(word.replace("/", "|")[1:] for word in code_words(row[1])) for row in rows] == [
+            rights.DATABASE, rights.REPLICAS, rights.CLUSTER, rights.PLAIN, rights.SEVERAL,
+            (Keys().budget_pattern,), rights.LISTENING,
+        ]  # fmt: skip
+
+    def test_of_listening_are_those_of_the_code(self):
+        (line,) = every(r"^ACL SETUSER .+$", section(page("revocations.md"), "## Rights"))
+        found = rights.rights_for(Settings(), listens=True)
+        assert set(line.split()[3:]) == {
+            *(f"&{pattern}" for pattern in found.channels), *(f"+{command}" for command in found.on_channels)
+        }  # fmt: skip
+
+    def test_of_the_example_of_the_command_are_what_it_prints(self):
+        (example,) = every(r"(?s)acl --user shop\n(.*?)\n```", page("command.md"))
+        assert example.splitlines() == rights.rights_for(Settings()).rules("shop")
+
+
+@pytest.mark.operator
 class TestThePageOfTheCommand:
     def test_has_a_section_for_each_subcommand(self):
         named = every(r"^## `(.+)`$", page("command.md"))
@@ -937,6 +964,7 @@ class TestTheCommandsThatAreSent:
 
 
 @pytest.mark.django_db
+@pytest.mark.operator
 class TestAPythonExample:
     @pytest.mark.parametrize("block", blocks("python"))
     def test_runs_and_its_settings_are_accepted(self, block, store, runner, monkeypatch):

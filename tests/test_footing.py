@@ -16,6 +16,8 @@ from django_redis_sessions.management.subcommands import purge
 from django_redis_sessions.operations import Pause
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.operator
+
 GONE = SessionStoreUnavailable("Redis is away.")
 
 

@@ -25,7 +25,7 @@ from django_redis_sessions.operations import (
     cycle_between_slots,
 )
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.operator]
 
 
 def signed_in(user_id="1", **data):

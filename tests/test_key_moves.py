@@ -208,6 +208,7 @@ class TestASessionOfTheOldForm:
         listed = {name.decode() for name in members(behind, prefix) if name[:1] != b"="}
         assert listed == {conf.store().keys.lasting(session.session_key)}
 
+    @pytest.mark.operator
     def test_is_found_and_ended_by_its_handle(self, move, configure, do, records):
         key = move.begin(configure, user="1")
         assert do(sessions.get, digest(key)).user_id == "1"
@@ -648,6 +649,7 @@ class TestAMoveOnAClusterThatWasStoppedHalfWay:
         assert do(SessionStore(key).load) == {}
 
 
+@pytest.mark.listener
 class TestAWatch:
     def test_goes_on_when_the_session_moves(self, move, configure, monkeypatch):
         monkeypatch.setattr(watches, "PING_INTERVAL", 0.01)

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django_redis_sessions import conf, sessions
 from django_redis_sessions.backend import SessionStore
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.operator, pytest.mark.django_db]
 
 MANY = 60
 

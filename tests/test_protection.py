@@ -538,6 +538,7 @@ class TestASession:
         assert do(SessionStore(session.session_key).load) == {}
         assert not do(sessions.get, digest(session.session_key)).is_readable
 
+    @pytest.mark.operator
     def test_that_is_unreadable_is_shown_with_the_reason(self, configure, do, behind, given):
         configure(**given)
         session = begun(a=1)
@@ -546,6 +547,7 @@ class TestASession:
         assert do(sessions.get, handle).why_unreadable == protection.FOREIGN
         assert f"The data cannot be read: {protection.FOREIGN}." in call("show", handle)
 
+    @pytest.mark.operator
     def test_is_seen_by_operators(self, configure, do, behind, given):
         configure(**given)
         session = begun(_auth_user_id="1", cart="full")
@@ -559,6 +561,7 @@ class TestASession:
         assert do(sessions.reindex) == 1
         assert do(sessions.revoke, handle)
 
+    @pytest.mark.operator
     def test_can_be_learnt_from(self, configure, do, behind, given):
         """The dictionary is a file in a repository, and in the clear: whoever trains one decides that."""
         configure(**given)
@@ -594,6 +597,7 @@ class TestTwoPeople:
             assert client.get("/who/").content == b""
 
 
+@pytest.mark.operator
 class TestDeployingInSteps:
     @pytest.fixture
     def rewrite(self, do):
@@ -664,6 +668,7 @@ def mixed(configure):
     return made
 
 
+@pytest.mark.operator
 class TestRewriting:
     def test_changes_neither_data_nor_life(self, mixed, do, behind):
         before = [(header_of(record_of(each, behind)), behind.pttl(name_of(each))) for each in mixed]
@@ -853,6 +858,7 @@ def call(*arguments):
     return out.getvalue()
 
 
+@pytest.mark.operator
 class TestTheFigures:
     def test_lets_stats_tell_the_mix(self, mixed):
         mixed[0].save()

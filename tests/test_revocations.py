@@ -31,6 +31,8 @@ from django_redis_sessions.watches import PING_INTERVAL, Watches
 from tests.test_watches import SECONDS, announce, eventually, listeners, own_server, quick, run, saved
 from tests.topologies import until
 
+pytestmark = pytest.mark.listener
+
 __all__ = ["own_server", "quick", "run"]  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +74,7 @@ class TestRealChanges:
 
         run(use())
 
+    @pytest.mark.operator
     def test_revoking_all_ends_it(self, store, run):
         async def use():
             async with watching(saved(a=1)) as watch:

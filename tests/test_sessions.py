@@ -12,7 +12,7 @@ from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.keys import digest, user_marker
 from django_redis_sessions.sessions import looking, sweeping
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.operator]
 
 BAD_HANDLES = (
     "",

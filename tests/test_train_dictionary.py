@@ -17,6 +17,8 @@ from django_redis_sessions.operations import Pause
 from django_redis_sessions.records import Codec, Header, header_of
 from tests.test_command import Terminal, call
 
+pytestmark = pytest.mark.operator
+
 QUICKLY = ("--rate", "1000000")
 
 

@@ -13,6 +13,8 @@ from django_redis_sessions.records import Codec, Header
 from django_redis_sessions.store import Store
 from django_redis_sessions.walks import purge, survey
 
+pytestmark = pytest.mark.operator
+
 KEY = "k" * 32
 
 

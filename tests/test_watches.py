@@ -27,6 +27,8 @@ from django_redis_sessions.subscriptions import Subscription
 from django_redis_sessions.watches import Watches
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.listener
+
 SECONDS = 30  # any wait is over long before; only a failure lasts that long
 
 

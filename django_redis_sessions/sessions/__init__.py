@@ -6,6 +6,7 @@ fails.
 """
 
 from django_redis_sessions.infos import SessionInfo
+from django_redis_sessions.rights import Rights
 from django_redis_sessions.sessions.contents import Contents, acontents, contents
 from django_redis_sessions.sessions.counting import (
     Statistics,
@@ -15,6 +16,7 @@ from django_redis_sessions.sessions.counting import (
     server_facts,
     statistics,
 )
+from django_redis_sessions.sessions.diagnosing import acl_rules
 from django_redis_sessions.sessions.ending import (
     apurge,
     arevoke,
@@ -49,8 +51,10 @@ __all__ = [
     "Contents",
     "Page",
     "Rewritten",
+    "Rights",
     "SessionInfo",
     "Statistics",
+    "acl_rules",
     "acontents",
     "acount",
     "adata",

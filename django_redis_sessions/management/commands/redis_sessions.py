@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.keys import is_handle
 from django_redis_sessions.management.subcommands import (
+    acl,
     list_sessions,
     purge,
     reindex,
@@ -35,6 +36,7 @@ SUBCOMMANDS = (
     rewrite,
     train_dictionary,
     watch,
+    acl,
 )
 
 _SWITCH = {"action": "store_true"}
