@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from time import monotonic, perf_counter, time_ns
+from time import monotonic, perf_counter, time, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -18,7 +18,7 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.serializers import JSONSerializer
 from django.utils import timezone
 
-from django_redis_sessions import conf, errors, operations, records, signals
+from django_redis_sessions import conf, errors, fallbacks, operations, records, signals
 from django_redis_sessions import expiry as expiring
 from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.announcements import Revoked, Rotated
@@ -133,11 +133,11 @@ class SessionStore(SeenSession, SessionBase):
 
     def exists(self, session_key: str | None) -> bool:
         """Whether a session with this key is stored. One round trip, none for text that is no key."""
-        return self._perform("exists", operations.exists(self._store.keys, session_key))
+        return self._perform("exists", self._existing(session_key))
 
     async def aexists(self, session_key: str | None) -> bool:
         """Async twin of ``exists()``."""
-        return await self._aperform("exists", operations.exists(self._store.keys, session_key))
+        return await self._aperform("exists", self._existing(session_key))
 
     # Writing
 
@@ -316,6 +316,23 @@ class SessionStore(SeenSession, SessionBase):
 
     def _extended(self) -> None:
         self.was_extended = True
+
+    # Other engines
+
+    def _arriving(self, session_key: str) -> Operation[Located | None]:
+        return fallbacks.arriving(self, self._store, session_key)
+
+    def _is_elsewhere(self, session_key: str) -> Operation[bool]:
+        return fallbacks.is_there(self._store, session_key)
+
+    def _ending_elsewhere(self, session_key: str, ending: Operation[None]) -> Operation[None]:
+        return fallbacks.ending(self._store, session_key, self._longest_life(), ending)
+
+    def _longest_life(self) -> int:
+        """Seconds that a copy of this session in another engine may live."""
+        header = self._baseline.header if self._baseline is not None else None
+        left = header.expires - int(time()) if header is not None else 0
+        return max(left, super().get_session_cookie_age(), 0)
 
     # Outages
 

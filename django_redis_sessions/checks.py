@@ -13,7 +13,7 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-from django_redis_sessions import conf, metrics, sessions, visitors
+from django_redis_sessions import conf, fallbacks, metrics, sessions, visitors
 from django_redis_sessions.configuration import SETTING, Problem
 from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured
 from django_redis_sessions.middleware import SessionMiddleware
@@ -70,6 +70,14 @@ def check_metrics(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(TAG)
+def check_fallbacks(**_: Any) -> list[CheckMessage]:
+    """An engine that ``FALLBACK_ENGINES`` names and that sessions cannot be adopted from. Imports it."""
+    if conf.problems() or (wrong := fallbacks.problem()) is None:
+        return []
+    return [_error(wrong)]
 
 
 @register(TAG, deploy=True)

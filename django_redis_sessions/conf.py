@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from django_redis_sessions import configuration, dictionary_files, protection, schemes
 from django_redis_sessions.configuration import SETTING, Problem, settings_from
@@ -114,6 +115,11 @@ def password_validators() -> list[str]:
     return [validator["NAME"] for validator in settings.AUTH_PASSWORD_VALIDATORS]
 
 
+def is_leaving() -> bool:
+    """Whether SESSION_ENGINE is one of ``leaving``, or made from one."""
+    return _comes_from(f"{settings.SESSION_ENGINE}.SessionStore", "django_redis_sessions.leaving")
+
+
 def hold_embedded_server() -> None:
     """Make this process a user of the embedded server, if the project has one.
 
@@ -125,6 +131,15 @@ def hold_embedded_server() -> None:
             store().connections.client().execute(("PING",))
         except SessionStoreError:
             pass  # the inner process meets the same error, and reports it where it is looked for
+
+
+def _comes_from(path: str, module: str) -> bool:
+    """Whether what has this dotted path is a class of that module, or a subclass of one."""
+    try:
+        named = import_string(path)
+    except ImportError:
+        return False
+    return any(base.__module__ == module for base in getattr(named, "__mro__", ()))
 
 
 def _read() -> Store:

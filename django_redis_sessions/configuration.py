@@ -15,7 +15,7 @@ from os import PathLike, fspath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from django_redis_sessions import protection, schemes
+from django_redis_sessions import legacy_settings, protection, schemes
 from django_redis_sessions.errors import SessionStoreMisconfigured
 from django_redis_sessions.expiry import LONGEST_TTL, ttl_for
 
@@ -87,6 +87,8 @@ class Settings:
     last_seen: int | None = 300
     #: The dotted path of an object, or of a class without arguments.
     metrics: str | None = None
+    #: Dotted paths of the engines that sessions are adopted from.
+    fallback_engines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def problems(given: object) -> list[Problem]:
         return [
             Problem("E001", f"{SETTING} is not a dict.", f"Write {SETTING} = {{'URL': '{Settings().url}'}}.")
         ]
-    return [*_unknown_names(given), *_unusable_values(given), *_contradictions(given)]
+    return [*_legacy(given), *_unknown_names(given), *_unusable_values(given), *_contradictions(given)]
 
 
 def settings_from(given: object) -> Settings:
@@ -199,11 +201,26 @@ def _sentence(problem: Problem) -> str:
 
 
 def _unknown_names(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    is_legacy = _is_legacy(given)
     for name in given:
-        if name not in _RULES:
+        if name not in _RULES and not (is_legacy and name in legacy_settings.NAMES):
             near = get_close_matches(str(name).upper(), _RULES, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known names: {', '.join(_RULES)}."
             yield Problem("E002", f"{SETTING} has no setting {name!r}.", hint)
+
+
+def _is_legacy(given: Mapping[Any, Any]) -> bool:
+    # A lower-case "url" or "prefix" alone is just as well a misspelt one of ours.
+    return any(name in legacy_settings.NAMES and str(name).upper() not in _RULES for name in given)
+
+
+def _legacy(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    if _is_legacy(given):
+        yield Problem(
+            "E007",
+            f"{SETTING} is written as for the package django-redis-sessions, which this is not.",
+            legacy_settings.advice(given),
+        )
 
 
 def _unusable_values(given: Mapping[Any, Any]) -> Iterator[Problem]:
@@ -224,6 +241,12 @@ def _contradictions(given: Mapping[Any, Any]) -> Iterator[Problem]:
             "E003",
             f"{SETTING}['GENERATION'] ends no session: records that are not protected have none.",
             f"Set {SETTING}['SIGN'] or {SETTING}['ENCRYPTION_KEYS'] too, or remove it.",
+        )
+    if given.get("FALLBACK_ENGINES") and given.get("KEYS") in ("signed", ["signed"], ("signed",)):
+        yield Problem(
+            "E003",
+            f"{SETTING}['KEYS'] refuses every session key of the engines that {SETTING}['FALLBACK_ENGINES'] names.",
+            "Write ['signed', 'hashed'] as long as sessions come from there.",
         )
 
 
@@ -429,6 +452,15 @@ def _wrong_devices(value: object) -> str | None:
     return _one_of(*DEVICES, or_else=", or the dotted path of a function")(value)
 
 
+def _wrong_engines(value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return "is no list of dotted paths"
+    for path in value:
+        if not _is_module(path):
+            return f"names {path!r}, which is no dotted path"
+    return None
+
+
 def _wrong_count(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10:
         return f"is {value!r}, but must be a whole number from 0 to 10"
@@ -523,6 +555,9 @@ _RULES: dict[str, _Rule] = {
     "DEVICES": _Rule(_wrong_devices),
     "LAST_SEEN": _TTL,
     "METRICS": _Rule(_or_none(_wrong_path), "Name a subclass of django_redis_sessions.metrics.Metrics."),
+    "FALLBACK_ENGINES": _Rule(
+        _wrong_engines, "Write for example ['django.contrib.sessions.backends.db'].", tuple
+    ),
 }
 
 

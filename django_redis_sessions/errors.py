@@ -4,7 +4,8 @@
 
     SessionStoreError
     ├── SessionStoreUnavailable    nobody answers, or not in time: try again later
-    │   └── SessionNotReplicated   written, but fewer replicas than WAIT_REPLICAS have it
+    │   ├── SessionNotReplicated   written, but fewer replicas than WAIT_REPLICAS have it
+    │   └── OtherEngineUnavailable an engine that sessions are moved from or to has failed
     ├── SessionStoreRefused        Redis answered and said no, out of memory for example
     │   └── UnknownScript          the server does not know a script yet (never reaches a view)
     ├── SessionStoreMisconfigured  a setting, a password or a right is wrong: a person has to act
@@ -49,6 +50,17 @@ class SessionNotReplicated(SessionStoreUnavailable):
             f"Redis has stored the change, but {reached} of {wanted} replicas have it. "
             f"Look at the replicas, or lower SESSION_REDIS['WAIT_REPLICAS']."
         )
+
+
+class OtherEngineUnavailable(SessionStoreUnavailable):
+    """What another engine holds is not known now; its own error is the cause."""
+
+    def __init__(self, engine: str, error: Exception) -> None:
+        super().__init__(
+            f"The session engine {engine} failed with {type(error).__name__}, so nobody knows which sessions "
+            f"it holds. Look at what it keeps them in, or at SESSION_REDIS['FALLBACK_ENGINES']."
+        )
+        self.engine = engine
 
 
 class SessionStoreRefused(SessionStoreError):

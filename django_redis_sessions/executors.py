@@ -12,7 +12,7 @@ from time import sleep
 from typing import Any, Protocol, TypeVar
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.operations import Aside, Command, Masters, Operation, Pause, Saying
+from django_redis_sessions.operations import Aside, Command, Elsewhere, Masters, Operation, Pause, Saying
 
 T = TypeVar("T")
 
@@ -78,6 +78,8 @@ def _aside(client: Client, step: Aside) -> Any:
             return client.nodes()
         case Saying():
             return step.server.execute(step.step)
+        case Elsewhere():
+            return step.ask()
     raise TypeError(f"an operation yielded {step!r}")
 
 
@@ -90,4 +92,6 @@ async def _aaside(client: AsyncClient, step: Aside) -> Any:
             return await client.nodes()
         case Saying():
             return await step.server.execute(step.step)
+        case Elsewhere():
+            return await step.aask()
     raise TypeError(f"an operation yielded {step!r}")

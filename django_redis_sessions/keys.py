@@ -7,6 +7,8 @@ Redis key                               type        content                     
 ``<prefix>:f:<digest of session key>``  string      where the session has moved to  10 seconds, or as the session
 ``<prefix>:m:{<key of the record>}``    string      the digest it has moved to      60 seconds after a rotation
 ``<prefix>:u:<user marker>``            sorted set  the sessions of one user        as its youngest session, 1 h more
+``<prefix>:x:<digest of session key>``  string      it has moved here, or elsewhere  as that session, 1 day more
+``<prefix>:a``                          string      when the last one moved here    400 days
 ``<prefix>:b:<digest of a network>``    string      when it has its whole budget    until then, 1 day at most
 ======================================  ==========  ==============================  ===============================
 
@@ -16,6 +18,11 @@ whatever it says, can name a key of another kind.
 
 Not a key but a pub/sub channel, ``<prefix>:revocations`` carries a message for every session that is
 ended or moved; ``announcements`` has the wording. Redis keeps nothing of what it hands on there.
+
+A session that has come from another engine, or has ended while one may still hold it, leaves a mark,
+so that it comes once and never again: 8 bytes that stand for its data as it came, nothing if it ended
+before, or ``>`` when it has gone to another engine. On a cluster
+the record's Redis key stands in braces in place of the digest, so that both are on one server.
 
 The last kind is there only with ``ANONYMOUS_BUDGET``: the network is an IPv4 address or 64 bits of an
 IPv6 address, and its digest keeps it out of lists of keys, though not from whoever tries all of IPv4.
@@ -132,6 +139,17 @@ class Keys:
         """
         return f"{self.prefix}:m:{{{self.record_named(name if self.are_spread else self.handle_of(name))}}}"
 
+    def mark(self, name: str) -> str:
+        """The Redis key of the mark that a session has come from another engine, or has gone to one."""
+        return (
+            f"{self.prefix}:x:{{{self.record_named(name)}}}" if self.are_spread else f"{self.prefix}:x:{name}"
+        )
+
+    @property
+    def last_arrival(self) -> str:
+        """The Redis key of the second in which a session was last adopted from another engine."""
+        return f"{self.prefix}:a"
+
     def index(self, user: bytes) -> str:
         """The Redis key of the index of the user with this marker."""
         return f"{self.prefix}:u:{b2a_base64(user, newline=False).translate(_URL_SAFE).decode()}"
@@ -178,6 +196,11 @@ class Keys:
         """Patterns that the keys of sessions match between them, for rules about who may use them."""
         kinds = "rfmu" if has_index else "rfm"
         return tuple(f"{escaped(self.prefix)}:{kind}:*" for kind in kinds)
+
+    @property
+    def moving_patterns(self) -> tuple[str, ...]:
+        """The same for the keys that tell which sessions have come from another engine, or have gone to one."""
+        return f"{escaped(self.prefix)}:x:*", f"{escaped(self.prefix)}:a"
 
     @property
     def budget_pattern(self) -> str:

@@ -52,7 +52,8 @@ class Metrics:
         ``CorruptRecord``, or one of these.
 
         ``"its life is over"``: ``ABSOLUTE_TTL`` has ended it. ``"its address has begun too many"``:
-        ``ANONYMOUS_BUDGET`` is spent. Reasons name no session.
+        ``ANONYMOUS_BUDGET`` is spent. ``"it is larger than MAX_SIZE"``: it was left at another engine. Reasons
+        name no session.
         """
 
     def unavailable(self, error: str) -> None:

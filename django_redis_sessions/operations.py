@@ -13,7 +13,7 @@ On a cluster, whose servers answer each in its own moment, a session that is not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
@@ -54,6 +54,17 @@ class Saying(Aside):
     step: Command | list[Command]
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere(Aside):
+    """Somebody else than Redis is asked, in the way that suits the caller; the reply is what they give.
+
+    Errors of theirs have to be this package's.
+    """
+
+    ask: Callable[[], Any]
+    aask: Callable[[], Awaitable[Any]]
+
+
 Step = Command | list[Command] | Aside
 Operation = Generator[Step, Any, T]
 
@@ -71,6 +82,11 @@ def driven(operation: Operation[T], perform: Callable[[Step], Operation[Any]]) -
                 step = operation.send(reply)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]  # StopIteration.value is not generic
+
+
+def masters() -> Operation[list[Any]]:
+    """The ``Masters``, for whoever is no operation."""
+    return (yield Masters())  # type: ignore[no-any-return]  # what an aside gives is not typed
 
 
 def on(server: Any, operation: Operation[T]) -> Operation[T]:

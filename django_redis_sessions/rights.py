@@ -36,13 +36,15 @@ SEVERAL = ("mget",)
 class Rights:
     """What a user is allowed: keys and channels by pattern, commands in groups, one group a line.
 
-    ``on_channels`` are the commands that the channels are for.
+    ``on_channels`` are the commands that the channels are for, ``more_keys`` what the last group of
+    ``commands`` is for beside ``keys``.
     """
 
     keys: tuple[str, ...]
     channels: tuple[str, ...]
     on_channels: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
+    more_keys: tuple[str, ...] = ()
 
     def rules(self, user: str, password: str | None = None) -> list[str]:
         """Lines for ``redis-cli``; the first takes away whatever this user was allowed before.
@@ -51,16 +53,18 @@ class Rights:
         """
         keys = " ".join(f"~{pattern}" for pattern in self.keys)
         channels = "".join(f" &{pattern}" for pattern in self.channels)
+        more = "".join(f" ~{pattern}" for pattern in self.more_keys)
+        *groups, last = map(_permitting, self.commands)
         return [
             f"ACL SETUSER {user} on >{password or 'password'} resetkeys {keys} -@all",
             f"ACL SETUSER {user} resetchannels{channels}{_permitting(self.on_channels)}",
-            *[f"ACL SETUSER {user}{_permitting(group)}" for group in self.commands],
+            *[f"ACL SETUSER {user}{group}" for group in (*groups, more + last)],
         ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         commands = dict.fromkeys(command for group in (self.on_channels, *self.commands) for command in group)
-        return {"keys": [*self.keys], "channels": [*self.channels], "commands": [*commands]}
+        return {"keys": [*self.keys, *self.more_keys], "channels": [*self.channels], "commands": [*commands]}
 
 
 def rights_for(
@@ -69,21 +73,27 @@ def rights_for(
     command: bool = False,
     announces: bool = True,
     listens: bool = False,
+    leaves: bool = False,
 ) -> Rights:
     """The least that a site with these settings needs; ``command`` for whoever runs the command as well.
 
     Without ``announces`` sessions are ended and moved all the same, and nobody is told. ``listens`` is for
-    those who want to be told.
+    those who want to be told. ``leaves`` says that the site's engine is one of ``leaving``. Sessions that move
+    need no further commands, but keys: a site needs them while sessions come or go with their visitors, the
+    command for ``import`` and ``export``.
     """
     keys = Keys(settings.prefix)
+    moves = bool(settings.fallback_engines) or leaves
     return Rights(
         keys=(
             *keys.patterns(has_index=settings.user_index),
             *((keys.budget_pattern,) if settings.anonymous_budget else ()),
+            *(keys.moving_patterns if moves else ()),
         ),
         channels=(keys.channel_pattern,) if announces or listens else (),
         on_channels=(*(ANNOUNCEMENTS if announces else ()), *(LISTENING if listens else ())),
         commands=(SESSIONS, *_optional(settings), *((COMMAND,) if command else ())),
+        more_keys=keys.moving_patterns if command and not moves else (),
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from random import random
 from time import time, time_ns
 from typing import Any, NamedTuple, TypeVar
 
 from django_redis_sessions import announcements, indexes, keys, operations, records, sizes
 from django_redis_sessions.announcements import Revoked, Rotated
+from django_redis_sessions.arrivals import Arrival, fingerprint
 from django_redis_sessions.configuration import CONFLICTS
 from django_redis_sessions.errors import (
     CorruptRecord,
@@ -28,7 +30,7 @@ from django_redis_sessions.errors import (
     SessionStoreUnavailable,
     SessionTooLarge,
 )
-from django_redis_sessions.expiry import index_score
+from django_redis_sessions.expiry import LONGEST_TTL, index_score
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.merging import USER_ID, AnotherUsersSession, merge
 from django_redis_sessions.operations import (
@@ -173,6 +175,8 @@ class StoredSession(ABC):
         located = yield from reading
         if located is None and self._follows_moves and (yield from self._following()):
             located = yield from self._reading()
+        if located is None and self._session_key is not None:
+            located = yield from self._arriving(self._session_key)
         record = self._noted(located)
         baseline, data = self._opened(record) if record is not None else (None, {})
         is_over = self._is_over(baseline)
@@ -197,6 +201,8 @@ class StoredSession(ABC):
             is_several = len(self._store.keys.names(session_key)) > 1
             if is_several and (yield from operations.exists(self._store.keys, session_key)):
                 raise self.KeyTaken
+            if (yield from self._is_elsewhere(session_key)):
+                raise self.KeyTaken
             yield from self._creating_under(session_key)
         elif self._session_key is None:
             raise self.Ended
@@ -218,8 +224,18 @@ class StoredSession(ABC):
         source = f"{first}, which KEYS names" if "." in first else "the source of randomness"
         raise SessionStoreRefused(f"No unused session key was found. Check {source}.")
 
+    def _existing(self, session_key: str | None) -> Operation[bool]:
+        """Whether a session with this key is stored, here or where it would be adopted from."""
+        if (yield from operations.exists(self._store.keys, session_key)):
+            return True
+        return session_key is not None and (yield from self._is_elsewhere(session_key))
+
     def _deleting(self, session_key: str | None) -> Operation[None]:
         """End the session with this key, wherever it may have moved to."""
+        ending = self._ending_here(session_key)
+        yield from (ending if session_key is None else self._ending_elsewhere(session_key, ending))
+
+    def _ending_here(self, session_key: str | None) -> Operation[None]:
         was_there = yield from self._ending(session_key)
         if not was_there and self._follows_moves:
             yield from self._ending((yield from operations.follow(self._store.keys, session_key)))
@@ -270,7 +286,7 @@ class StoredSession(ABC):
                 self._session_key = move.new
                 self._baseline = Baseline(header.revision, header, payload)
                 self._changed()
-                self._having_moved(move)
+                yield from self._having_moved(move)
                 return
             if outcome is Outcome.GONE:
                 has_followed = self._follows_moves and (yield from self._following())
@@ -314,6 +330,54 @@ class StoredSession(ABC):
                 return value
             yield from self._after(outcome, "merge")
         raise self._too_many_rivals()
+
+    def _leaving_elsewhere(self, session_key: str) -> Operation[None]:
+        """End what other engines have under the key of before.
+
+        The session has its new key whether or not they answer, and without the response that has the new
+        cookie its visitor would be signed out.
+        """
+        try:
+            yield from self._ending_elsewhere(session_key, operations.known(None))
+        except SessionStoreError as error:
+            _log.warning("The copy of a session that has got a new key is still in another engine: %s", error)
+
+    # Other engines: hooks for who knows some
+
+    def _arriving(self, session_key: str) -> Operation[Located | None]:
+        """The record of a session that another engine has, and that is stored here by now."""
+        return operations.known(None)
+
+    def _is_elsewhere(self, session_key: str) -> Operation[bool]:
+        """Whether another engine has a session that would be adopted."""
+        return operations.known(False)
+
+    def _ending_elsewhere(self, session_key: str, ending: Operation[None]) -> Operation[None]:
+        """``ending``, and the end of what other engines have."""
+        return ending
+
+    def arrival(self, session_key: str, data: dict[str, Any], life: float, now: int) -> Arrival | None:
+        """What is to be stored here of another engine's session; None if its life is over. No round trip.
+
+        ``life`` is what is left of it, in seconds. When it was last written is not known, but follows
+        from that for all who have the usual life. ``SessionTooLarge`` if it may not be stored.
+        """
+        user_id = self._owner(data)
+        user = b"" if user_id is None else keys.user_marker(user_id)
+        life, usual_life = min(life, LONGEST_TTL), min(self._idle_life(data), LONGEST_TTL)
+        touched = max(0, min(now, int(now + life - usual_life)))
+        ttl = self._store.lifetimes.ttl(life, created=touched, now=now, is_anonymous=not user)
+        if ttl is None:
+            return None
+        given = min(now - touched + ttl, LONGEST_TTL)
+        header = Header(touched, touched, given, user, self._serializer_tag)
+        payload = self._dumps(data)
+        record = self._fitting(payload, header, session_key)
+        entry = self._entry(header, user_id)
+        if entry is not None:
+            # It began at some time before, and whatever was revoked since stays so.
+            entry = replace(entry, now=now, began_us=0, limit=0)
+        return Arrival(session_key, record, ttl, fingerprint(payload), user_id, entry)
 
     # Parts of operations
 
@@ -448,7 +512,7 @@ class StoredSession(ABC):
             self._know(record, payload)
             if new != old:
                 self._changed()
-                self._having_moved(move)
+                yield from self._having_moved(move)
             if former != header.user:
                 yield from self._passing_on(former, header.user, data, former_name)
         elif isinstance(outcome, Full):
@@ -465,10 +529,11 @@ class StoredSession(ABC):
         # Other requests of the same page still come with the key of before.
         return operations.FORWARDING_TTL
 
-    def _having_moved(self, move: Move) -> None:
+    def _having_moved(self, move: Move) -> Operation[None]:
         """The session has another key than before."""
         handle = self._store.keys.handle
         self._news.append(Rotated(handle(move.old), handle(move.new), move.user_id))
+        yield from self._leaving_elsewhere(move.old)
 
     def _finding_again(self) -> Operation[bytes | None]:
         """The record of a session that is not where it was, if another request has moved it."""

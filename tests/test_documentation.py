@@ -17,16 +17,19 @@ from pathlib import Path
 import pytest
 import redis
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.test import Client
 
 from django_redis_sessions import (
     announcements,
+    arrivals,
     backend,
     blocking,
     breaker,
     checks,
     devices,
     dictionaries,
+    engines,
     errors,
     expiry,
     exposition,
@@ -68,6 +71,8 @@ from django_redis_sessions.configuration import (
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
 from django_redis_sessions.routes import MAX_CONNECTIONS
+from tests import memory_engine
+from tests.other_engines import begun
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -217,6 +222,10 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_password_validator()}
         settings.SESSION_REDIS = {"METRICS": "nowhere.to_be_found"}
         found |= {message.id for message in checks.check_metrics()}
+        settings.SESSION_REDIS = {"FALLBACK_ENGINES": ["nowhere.to_be_found"]}
+        found |= {message.id for message in checks.check_fallbacks()}
+        settings.SESSION_REDIS = {"host": "localhost"}
+        found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
         found |= {message.id for message in checks.check_embedded_server()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
@@ -237,7 +246,7 @@ class TestTheDocumentedRights:
         (rows,) = tables(section(page("redis.md"), "## What an operator should set").replace(r"\|", "/"))
         assert [tuple(word.replace("/", "|")[1:] for word in code_words(row[1])) for row in rows] == [
             rights.DATABASE, rights.REPLICAS, rights.CLUSTER, rights.PLAIN, rights.SEVERAL,
-            (Keys().budget_pattern,), rights.LISTENING,
+            (Keys().budget_pattern,), Keys().moving_patterns, rights.LISTENING,
         ]  # fmt: skip
 
     def test_of_listening_are_those_of_the_code(self):
@@ -302,6 +311,18 @@ class TestThePageOfTheCommand:
 
 def shape(value):
     return {name: shape(inner) for name, inner in value.items()} if isinstance(value, dict) else type(value)
+
+
+class TestThePageOfMoving:
+    def test_gives_the_numbers_of_the_code(self):
+        text = page("moving.md")
+        assert arrivals.MARK_GRACE == 86_400
+        assert "by one day" in text
+        assert operations.RETENTION == 3600
+        assert "within the last hour" in text
+        assert f"{engines.BATCH} rows at a time" in text
+        assert walks.LOOK == 100
+        assert "a batch of about a hundred" in text
 
 
 class TestACommandLine:
@@ -898,6 +919,7 @@ class TestTheCommandsThatAreSent:
                 == 0
             )
             assert places[-1]
+            self.use_another_engine(configure, prefix, server)
             behind.unlink(Keys(prefix).record(old.session_key))
             assert sessions.of_user("1") == []
             assert sessions.sweep() == 1
@@ -932,6 +954,27 @@ class TestTheCommandsThatAreSent:
         SessionStore(old).delete()
         assert not session.exists(session.session_key)
         SessionStore().create()
+
+    def use_another_engine(self, configure, prefix, server):
+        path = "tests.memory_engine"
+        coming, staying = memory_engine.SessionStore(), memory_engine.SessionStore()
+        for session in (coming, staying):
+            session["_auth_user_id"] = "2"
+            session.save()
+        configure(URL=f"unix://{prefix}:password@{server.socket}", FALLBACK_ENGINES=[path])
+        try:
+            assert SessionStore(coming.session_key)["_auth_user_id"] == "2"
+            SessionStore(coming.session_key).delete()
+            assert not SessionStore().exists(coming.session_key)
+            assert SessionStore().exists(staying.session_key)
+            assert sessions.adopted() is not None
+        finally:
+            memory_engine.SessionStore.stored.clear()
+        row = begun(DatabaseStore, "2")
+        configure(URL=f"unix://{prefix}:password@{server.socket}")
+        assert sessions.import_from("django.contrib.sessions.backends.db").moved == 1
+        SessionStore(row.session_key).delete()
+        configure(URL=f"unix://{prefix}:password@{server.socket}")
 
     def use_an_index(self, configure, behind, prefix, server):
         session = of("1", loaded)

@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
@@ -23,6 +24,8 @@ from django_redis_sessions.backend import SessionConflict, SessionEnded, Session
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import SessionStoreUnavailable
 from django_redis_sessions.keys import digest, user_marker
+from django_redis_sessions.leaving.db import SessionStore as LeavingStore
+from django_redis_sessions.leaving.file import SessionStore as LeavingFiles
 from django_redis_sessions.middleware import SessionMiddleware
 from django_redis_sessions.schemes import Hashed, Signed
 from tests.rivals import in_threads
@@ -881,6 +884,84 @@ class TestTheExampleOfAGateway:
         assert client.get("/read/").json() == {"a": "1"}
         (handle,) = records()
         assert sessions.get(handle).handle == handle
+
+
+DB = "django.contrib.sessions.backends.db"
+
+
+@pytest.mark.operator
+@pytest.mark.django_db(transaction=True)
+class TestOtherEngines:
+    @pytest.fixture
+    def theirs(self):
+        session = DatabaseStore()
+        session["a"] = 0
+        session.save()
+        return session.session_key
+
+    def test_hand_on_sessions_that_are_signed_with_their_first_save(self, theirs, configure, records):
+        configure(KEYS=["signed", "hashed"], FALLBACK_ENGINES=[DB])
+        session = rival(theirs)()
+        assert len(session.session_key) == 40
+        assert content(session.session_key) == {"a": 0}
+        assert records() == {digest(session.session_key)}
+        # The copy there has gone with its key, and does not come again.
+        assert not DatabaseStore().exists(theirs)
+
+    def test_hand_on_a_session_once_though_the_scheme_changes(self, theirs, configure, behind):
+        configure(KEYS=["plain", "hashed"], FALLBACK_ENGINES=[DB])
+        assert content(theirs) == {"a": 0}
+        behind.unlink(conf.store().keys.record(theirs))
+        configure(KEYS=["hashed", "plain"], FALLBACK_ENGINES=[DB])
+        assert content(theirs) == {}
+
+    def test_cannot_be_imported_from_where_their_keys_are_refused(self, theirs, configure, records):
+        configure(KEYS="signed")
+        moved = sessions.import_from(DB)
+        assert (moved.found, moved.moved, moved.skipped) == (1, 0, 1)
+        configure(KEYS=["signed", "hashed"])
+        assert sessions.import_from(DB).moved == 1
+        assert sessions.import_from(DB).known == 1
+
+    @pytest.mark.parametrize("listed", ["signed", ["signed", "plain"]])
+    def test_take_signed_sessions_that_leave(self, configure, listed):
+        configure(KEYS=listed)
+        key = rival(None, a=0)().session_key
+        leaving = LeavingStore(key)
+        assert leaving.exists(key)
+        assert dict(leaving.items()) == {"a": 0}
+        assert DatabaseStore().exists(key)
+        leaving.flush()
+        assert content(key) == {}
+        assert not DatabaseStore().exists(key)
+
+    @pytest.mark.operator
+    def test_do_not_get_digests_for_session_keys(self, configure):
+        configure(KEYS="hashed")
+        hashed = rival(None, a=0)().session_key
+        configure(KEYS="plain")
+        plain = rival(None, a=0)().session_key
+        moved = sessions.export_to(DB)
+        assert (moved.found, moved.moved, moved.skipped) == (2, 1, 1)
+        assert DatabaseStore().exists(plain)
+        assert not DatabaseStore().exists(digest(hashed))
+
+    def test_that_are_files_cannot_hold_a_signed_key(self, configure, settings, tmp_path, monkeypatch):
+        settings.SESSION_FILE_PATH = str(tmp_path)
+        monkeypatch.setattr(LeavingFiles, "_storage_path", str(tmp_path), raising=False)
+        configure(KEYS="signed")
+        key = rival(None, a=0)().session_key
+        leaving = LeavingFiles(key)
+        assert leaving.load() == {}
+        assert content(key) == {"a": 0}
+
+    def test_that_are_files_are_not_asked_for_a_signed_key(self, configure, settings, tmp_path, do):
+        settings.SESSION_FILE_PATH = str(tmp_path)
+        configure(KEYS=["signed", "hashed"], FALLBACK_ENGINES=["django.contrib.sessions.backends.file"])
+        key = conf.store().keys.new()
+        assert do(SessionStore(key).load) == {}
+        assert do(SessionStore().exists, key) is False
+        do(SessionStore().delete, key)
 
 
 FLOOD = 10_000

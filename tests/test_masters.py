@@ -4,10 +4,12 @@ import io
 import json
 
 import pytest
+from django.contrib.sessions.backends import file
 from django.core.management import call_command
 
 from django_redis_sessions import conf, sessions
 from django_redis_sessions.backend import SessionStore
+from tests.other_engines import begun
 
 pytestmark = [pytest.mark.operator, pytest.mark.django_db]
 
@@ -20,18 +22,11 @@ def call(*arguments):
     return json.loads(out.getvalue())
 
 
-def begun(number):
-    session = SessionStore()
-    session.update({"_auth_user_id": "7", "number": number})
-    session.save()
-    return session
-
-
 @pytest.fixture
 def everywhere(configure, behind):
-    """Sessions enough for each master of a cluster."""
+    """Keys that can be exported, and sessions enough for each master of a cluster."""
     store = configure(KEYS="plain")
-    made = [begun(number) for number in range(MANY)]
+    made = [begun(SessionStore, _auth_user_id="7", number=number) for number in range(MANY)]
     nodes = store.connections.client().nodes()
     pattern = store.keys.records_pattern
     held = [node.execute(("SCAN", 0, "MATCH", pattern, "COUNT", 100_000)) for node in nodes]
@@ -65,3 +60,11 @@ class TestEveryMaster:
     def test_is_emptied(self, everywhere, arguments):
         assert call(*arguments, "--no-input", "--json")["ended"] == MANY
         assert sessions.count() == 0
+
+    def test_is_exported_from_and_imported_to(self, everywhere, tmp_path, monkeypatch):
+        monkeypatch.setattr(file.SessionStore, "_storage_path", str(tmp_path), raising=False)
+        assert call("export", "--to", file.__name__, "--json")["moved"] == MANY
+        assert sessions.purge() == MANY
+        # They went from here, so they are not taken for ended ones.
+        assert call("import", "--from", file.__name__, "--json")["moved"] == MANY
+        assert {SessionStore(session.session_key)["number"] for session in everywhere} == {*range(MANY)}

@@ -35,6 +35,8 @@ class TestTheRightsOfASite:
             (Settings(keys=("signed", "hashed")), {}, rights.SEVERAL),
             (Settings(), {"command": True}, rights.COMMAND),
             (Settings(), {"listens": True}, rights.LISTENING),
+            (Settings(fallback_engines=("an.engine",)), {}, ()),
+            (Settings(), {"leaves": True}, ()),
         ],
     )
     def test_are_more_with_more_features(self, settings, options, more):
@@ -55,6 +57,22 @@ class TestTheRightsOfASite:
         found = rights_for(Settings(), announces=False)
         assert (found.channels, found.on_channels) == ((), ())
         assert "ACL SETUSER app resetchannels" in found.rules("app")
+
+    @pytest.mark.parametrize(
+        ("settings", "options"),
+        [(Settings(fallback_engines=("an.engine",)), {}), (Settings(), {"leaves": True})],
+    )
+    def test_reach_marks_where_sessions_come_or_go(self, settings, options):
+        usual, found = rights_for(Settings()), rights_for(settings, **options)
+        assert found.keys == (*usual.keys, "session:x:*", "session:a")
+        assert rights_for(settings, command=True, **options).more_keys == ()
+
+    def test_reach_marks_with_the_command(self):
+        assert rights_for(Settings(), command=True).keys == rights_for(Settings()).keys
+        assert " ~session:x:* ~session:a +scan " in rights_for(Settings(), command=True).rules("app")[-1]
+        assert commands(Settings(fallback_engines=("an.engine",)), command=True) == commands(
+            Settings(), command=True
+        )
 
     def test_of_who_only_listens_are_printed(self):
         found = rights_for(Settings(), announces=False, listens=True)
@@ -101,7 +119,7 @@ class TestTheCodeOfThePackage:
     def test_sends_what_is_permitted_and_nothing_else(self):
         package = Path(rights.__file__).parent
         modules = (
-            "operations", "indexes", "walks", "footing", "clusters", "subscriptions",
+            "operations", "indexes", "arrivals", "walks", "footing", "clusters", "subscriptions",
             "blocking",
         )  # fmt: skip
         paths = [*(package / f"{name}.py" for name in modules), *package.glob("sessions/*.py")]
@@ -131,6 +149,11 @@ class TestTheSubcommand:
             command=True, listens=True
         ).rules("django")
         assert "+publish" not in run("--silent")
+
+    def test_knows_a_site_that_leaves(self, store, settings):
+        assert ":x:*" not in run()
+        settings.SESSION_ENGINE = "django_redis_sessions.leaving.db"
+        assert ":x:*" in run()
 
     def test_asks_no_server(self, configure):
         configure(URL="unix://user:secret@/nowhere/redis.sock")

@@ -325,6 +325,15 @@ class TestTheSetting:
         assert problem.id == "E003"
         assert wrong in problem.message
 
+    @pytest.mark.parametrize("value", ["signed", ["signed"], ("signed",)])
+    def test_cannot_refuse_what_fallback_engines_have(self, settings, value):
+        engines = ["django.contrib.sessions.backends.db"]
+        settings.SESSION_REDIS = {"KEYS": value, "FALLBACK_ENGINES": engines}
+        (problem,) = conf.problems()
+        assert "refuses every session key" in problem.message
+        settings.SESSION_REDIS = {"KEYS": ["signed", "hashed"], "FALLBACK_ENGINES": engines}
+        assert conf.problems() == []
+
     def test_follows_a_changed_secret_key(self, settings):
         settings.SESSION_REDIS = {"KEYS": "signed"}
         old = conf.store().keys.new()

@@ -42,6 +42,15 @@ from django_redis_sessions.sessions.looking import (
     of_user,
     page,
 )
+from django_redis_sessions.sessions.moving import (
+    Moved,
+    aadopted,
+    adopted,
+    aexport_to,
+    aimport_from,
+    export_to,
+    import_from,
+)
 from django_redis_sessions.sessions.ranking import ORDERS, aranked, ranked
 from django_redis_sessions.sessions.rewriting import Rewritten, arewrite, rewrite
 from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, sweep
@@ -49,16 +58,21 @@ from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, s
 __all__ = [
     "ORDERS",
     "Contents",
+    "Moved",
     "Page",
     "Rewritten",
     "Rights",
     "SessionInfo",
     "Statistics",
+    "aadopted",
     "acl_rules",
     "acontents",
     "acount",
     "adata",
+    "adopted",
+    "aexport_to",
     "aget",
+    "aimport_from",
     "aiterate",
     "aof_user",
     "apage",
@@ -75,7 +89,9 @@ __all__ = [
     "contents",
     "count",
     "data",
+    "export_to",
     "get",
+    "import_from",
     "is_cursor",
     "iterate",
     "of_user",

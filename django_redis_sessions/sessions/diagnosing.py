@@ -18,4 +18,5 @@ def acl_rules(*, command: bool = False, announces: bool = True, listens: bool = 
         command=command,
         announces=announces,
         listens=listens,
+        leaves=conf.is_leaving(),
     )

@@ -13,6 +13,8 @@ from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.keys import is_handle
 from django_redis_sessions.management.subcommands import (
     acl,
+    exporting,
+    importing,
     list_sessions,
     purge,
     reindex,
@@ -34,6 +36,8 @@ SUBCOMMANDS = (
     sweep,
     reindex,
     rewrite,
+    importing,
+    exporting,
     train_dictionary,
     watch,
     acl,
