@@ -107,6 +107,14 @@ class Census:
             self._floor = min(self.largest.values())
 
     @property
+    def protections(self) -> Counter[tuple[int, bytes]]:
+        """How many records say that they are protected how, with the key of which id; empty: with none."""
+        found: Counter[tuple[int, bytes]] = Counter()
+        for kind, count in self.kinds.items():
+            found[kind[KIND_LENGTH - 1], kind[KIND_LENGTH:]] += count
+        return found
+
+    @property
     def logged_in(self) -> int:
         """Sessions that belong to a user."""
         return self.sessions - self.anonymous - self.unreadable

@@ -1,11 +1,12 @@
 """What can ``manage.py check`` say about the configuration without asking Redis?
 
-``conf.problems()`` are errors here; the running code raises the same ones.
+``conf.problems()`` are errors here; the running code raises the same ones. What ``diagnosis`` finds in the
+settings are warnings; ``manage.py redis_sessions doctor`` shows the same ones, and more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +14,9 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-from django_redis_sessions import conf, fallbacks, metrics, sessions, visitors
-from django_redis_sessions.configuration import SETTING, Problem
+from django_redis_sessions import conf, diagnosis, fallbacks, metrics, sessions, visitors
+from django_redis_sessions.configuration import Problem
+from django_redis_sessions.diagnosis import Finding, Severity
 from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured
 from django_redis_sessions.middleware import SessionMiddleware
 from django_redis_sessions.passwords import RevokeOtherSessions
@@ -34,6 +36,18 @@ def check_devices(**_: Any) -> list[CheckMessage]:
     if conf.problems() or (wrong := visitors.problem()) is None:
         return []
     return [_error(wrong)]
+
+
+@register(TAG)
+def check_site(**_: Any) -> list[CheckMessage]:
+    """Settings that contradict each other, or that the site's caches and cookies do not go with."""
+    return _of_site(diagnosis.CHECKS)
+
+
+@register(TAG, deploy=True)
+def check_deployment(**_: Any) -> list[CheckMessage]:
+    """What a site that people use should not have: a server of its own, a network in the clear, no password."""
+    return _of_site(diagnosis.DEPLOY_CHECKS)
 
 
 @register(TAG)
@@ -86,7 +100,7 @@ def check_eviction(**_: Any) -> list[CheckMessage]:
     if conf.problems():
         return []
     try:
-        policies = {facts.get("maxmemory_policy", "") for facts in sessions.server_facts()}
+        infos = sessions.server_facts()
     except SessionStoreError as error:
         return [
             Warning(
@@ -95,34 +109,34 @@ def check_eviction(**_: Any) -> list[CheckMessage]:
                 id="django_redis_sessions.W002",
             )
         ]
-    evicting = sorted(policy for policy in policies if policy.startswith("allkeys-"))
-    return [
-        Warning(
-            f"The server's maxmemory-policy is {policy}: when its memory is full it ends any session, in use or not.",
-            hint="Set it to noeviction, or to volatile-lru on a server whose other keys have lifetimes too.",
-            id="django_redis_sessions.W003",
-        )
-        for policy in evicting
-    ]
-
-
-@register(TAG, deploy=True)
-def check_embedded_server(**_: Any) -> list[CheckMessage]:
-    """The embedded server belongs to one machine and to development."""
-    given = conf.given()
-    if conf.is_debug() or conf.problems() or not given.get("URL", "").startswith("embedded:"):
-        return []
-    return [
-        Warning(
-            f"{SETTING}['URL'] starts a server of its own, which is meant for development and tests.",
-            hint="Run a Redis or Valkey server that all machines of the site reach, and name it in the URL.",
-            id="django_redis_sessions.W001",
-        )
-    ]
+    found = [finding for info in infos for finding in diagnosis.eviction(info) if finding.id == "eviction"]
+    # One message for several servers of the same policy.
+    return _messages(list(dict.fromkeys(found)), {"eviction": "W003"})
 
 
 def _error(problem: Problem) -> CheckMessage:
     return Error(problem.message, hint=problem.hint, id=f"django_redis_sessions.{problem.id}")
+
+
+def _of_site(numbers: Mapping[str, str]) -> list[CheckMessage]:
+    if conf.problems():
+        return []
+    site = conf.site()
+    # Who only moves in, or out, keeps the sessions somewhere else.
+    return _messages(diagnosis.of_site(site), numbers) if site.is_engine else []
+
+
+def _messages(found: Sequence[Finding], numbers: Mapping[str, str]) -> list[CheckMessage]:
+    """What is a warning or worse, as Django's warnings: only what stops a site from working is an error there."""
+    return [
+        Warning(
+            finding.message,
+            hint=f"{finding.place}: {finding.line} ({finding.anchor})",
+            id=f"django_redis_sessions.{numbers[finding.id]}",
+        )
+        for finding in found
+        if finding.id in numbers and finding.severity >= Severity.WARNING
+    ]
 
 
 def _has(wanted: type, candidates: Iterable[object]) -> bool:

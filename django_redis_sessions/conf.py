@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from django_redis_sessions import configuration, dictionary_files, protection, schemes
+from django_redis_sessions import configuration, diagnosis, dictionary_files, protection, schemes
 from django_redis_sessions.configuration import SETTING, Problem, settings_from
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.schemes import needs_secrets
@@ -113,6 +113,38 @@ def middleware() -> list[str]:
 def password_validators() -> list[str]:
     """The dotted paths of what is asked about a new password, and told of it."""
     return [validator["NAME"] for validator in settings.AUTH_PASSWORD_VALIDATORS]
+
+
+def site() -> diagnosis.Site:
+    """What there is to judge of the project's settings; ``SessionStoreMisconfigured`` if SESSION_REDIS is unusable.
+
+    Imports the engine and the middleware.
+    """
+    found = (
+        diagnosis.cache_at(alias, cache.get("LOCATION", ""), cache.get("OPTIONS") or {})
+        for alias, cache in settings.CACHES.items()
+        # The database's table and the file system's path are locations too.
+        if "redis" in cache.get("BACKEND", "").lower() or "valkey" in cache.get("BACKEND", "").lower()
+    )
+    read = settings_from(given())
+    return diagnosis.Site(
+        settings=read,
+        ring=ring_of(read, secret_keys(are_needed=read.sign)),
+        given=frozenset(given()),
+        is_debug=is_debug(),
+        is_engine=_comes_from(f"{settings.SESSION_ENGINE}.SessionStore", "django_redis_sessions.backend"),
+        is_leaving=is_leaving(),
+        has_middleware=any(_comes_from(path, "django_redis_sessions.middleware") for path in middleware()),
+        serializer=settings.SESSION_SERIALIZER,
+        saves_every_request=saves_every_request(),
+        cookie_age=settings.SESSION_COOKIE_AGE,
+        sets_cookie_age=settings.is_overridden("SESSION_COOKIE_AGE"),
+        expires_at_browser_close=settings.SESSION_EXPIRE_AT_BROWSER_CLOSE,
+        cookie_secure=bool(settings.SESSION_COOKIE_SECURE),
+        cookie_httponly=bool(settings.SESSION_COOKIE_HTTPONLY),
+        cookie_samesite=settings.SESSION_COOKIE_SAMESITE or None,
+        caches=tuple(cache for cache in found if cache is not None),
+    )
 
 
 def is_leaving() -> bool:

@@ -25,6 +25,7 @@ from django_redis_sessions.operations import (
     announce,
     forget,
     forget_all,
+    on,
     or_raise,
     run_script,
     run_scripts,
@@ -32,7 +33,7 @@ from django_redis_sessions.operations import (
     tidied,
 )
 from django_redis_sessions.records import LONGEST_HEADER, header_of, owner_of
-from django_redis_sessions.walks import Pages, Progress, look
+from django_redis_sessions.walks import Pages, Progress, look, owners_on
 
 #: So many sessions are read, ended or claimed with one command or in one round trip.
 BATCH = 100
@@ -261,6 +262,33 @@ def rebuild(
         seen += len(found)
         progress(Progress(seen, noted, 0.0))
     return noted
+
+
+def coverage(keys: Keys, limit: int) -> Operation[tuple[int, int]]:
+    """Of about ``limit`` sessions: how many are signed in, and how many of those are not in their user's index.
+
+    Three round trips for each 500 keys of the database that are looked at, four where some are missing.
+    """
+    signed_in: set[str] = set()
+    unlisted: set[str] = set()
+    seen = 0
+    for server in (yield Masters()):
+        cursor: int | None = None
+        while cursor != 0 and seen < limit:
+            cursor, owners = yield from on(server, owners_on(keys, cursor or 0))
+            seen += len(owners)
+            named = [(name, user) for name, user in owners.items() if user]
+            scores: list[Command] = [("ZSCORE", keys.index(user), name) for name, user in named]
+            replies = (yield scores) if scores else []
+            signed_in.update(name for name, _ in named)
+            missing = {
+                name for (name, _), reply in zip(named, replies, strict=True) if or_raise(reply) is None
+            }
+            # Who has left meanwhile is not missing.
+            gone = yield from _without_record(keys, {"": list(missing)})
+            signed_in.difference_update(gone.get("", ()))
+            unlisted |= missing.difference(gone.get("", ()))
+    return len(signed_in), len(unlisted)
 
 
 def _without_record(keys: Keys, members: dict[str, list[str]]) -> Operation[dict[str, list[str]]]:

@@ -23,7 +23,9 @@ ANNOUNCEMENTS = ("publish",)
 #: What hears of them.
 LISTENING = ("subscribe", "ping")
 #: What ``manage.py redis_sessions`` needs to look at all sessions and at the server.
-COMMAND = ("scan", "strlen", "memory|usage", "dbsize", "info")
+COMMAND = (
+    "scan", "strlen", "memory|usage", "dbsize", "info", "ping", "time", "acl|whoami", "acl|dryrun"
+)  # fmt: skip
 #: What only some settings need: a database other than 0, ``WAIT_REPLICAS``, a cluster.
 DATABASE, REPLICAS, CLUSTER = ("select",), ("wait",), ("cluster|slots", "asking")
 #: What finds a session by its handle where ``KEYS`` is "plain".

@@ -155,7 +155,7 @@ class Sample:
     def trained(self, number: int, size: int) -> Training:
         """A dictionary with this ``number`` and at most ``size`` bytes; ``TooFewSessions`` if nothing comes of it."""
         if len(self) < FEWEST_SESSIONS:
-            found = f" of {len(self) + self.unreadable} that were found"
+            found = f" of {len(self) + self.unreadable} that were found; `redis_sessions doctor` says why"
             raise TooFewSessions(
                 f"at least {FEWEST_SESSIONS} sessions are needed, and {len(self)} could be read"
                 f"{found if self.unreadable else ''}"

@@ -474,6 +474,12 @@ def look(keys: Keys, cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
     }
 
 
+def owners_on(keys: Keys, cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
+    """As ``starts_on()``, with the marker of each session's user; ``b""`` for nobody."""
+    next_cursor, starts = yield from starts_on(keys, cursor)
+    return next_cursor, {name: owner_of(start) or b"" for name, start in starts.items()}
+
+
 def starts_on(keys: Keys, cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
     """As ``look()`` for more sessions, with the first bytes of each record, which hold its header."""
     next_cursor, found = yield _scan(keys, cursor)

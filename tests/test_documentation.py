@@ -28,9 +28,11 @@ from django_redis_sessions import (
     breaker,
     checks,
     devices,
+    diagnosis,
     dictionaries,
     engines,
     errors,
+    examinations,
     expiry,
     exposition,
     faults,
@@ -68,9 +70,11 @@ from django_redis_sessions.configuration import (
     problems,
     settings_from,
 )
+from django_redis_sessions.diagnosis import releases
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.management.commands.redis_sessions import SUBCOMMANDS, Command
 from django_redis_sessions.routes import MAX_CONNECTIONS
+from django_redis_sessions.sessions import diagnosing
 from tests import memory_engine
 from tests.other_engines import begun
 
@@ -227,13 +231,61 @@ class TestThePageOfSettings:
         settings.SESSION_REDIS = {"host": "localhost"}
         found |= {message.id for message in checks.check_settings()}
         settings.SESSION_REDIS = {"URL": "embedded://"}
-        found |= {message.id for message in checks.check_embedded_server()}
+        found |= {message.id for message in checks.check_deployment()}
         settings.SESSION_REDIS = {"URL": "unix:///nowhere/redis.sock"}
         found |= {message.id for message in checks.check_eviction()}
         monkeypatch.setattr(sessions, "server_facts", lambda: [{"maxmemory_policy": "allkeys-lru"}])
         found |= {message.id for message in checks.check_eviction()}
+        numbers = {**diagnosis.CHECKS, **diagnosis.DEPLOY_CHECKS}
+        found |= {f"django_redis_sessions.{number}" for number in numbers.values()}
         (rows,) = tables(section(page("settings.md"), "## System checks"))
         assert found == {row[0].strip("`") for row in rows}
+        explained = {name: row[0].rpartition(".")[2].strip("`") for row in rows for name in linked(row[1])}
+        assert explained == {**numbers, "eviction": "W003"}
+        for row in rows:
+            deployed = any(number in row[0] for number in (*diagnosis.DEPLOY_CHECKS.values(), "W002", "W003"))
+            assert ("--deploy" in row[1]) == deployed, row
+
+
+def linked(cell):
+    return every(r"\(doctor\.md#([a-z-]+)\)", cell)
+
+
+class TestThePageOfTheDoctor:
+    def test_has_a_section_for_each_finding_and_no_other(self):
+        here = Path(diagnosis.__file__).parent
+        code = "".join(
+            path.read_text() for path in [*here.glob("*.py"), here.parent / "sessions/diagnosing.py"]
+        )
+        found = set(every(r"(?:ok|note|warning|error|unknown|say)\(\s*\"([a-z-]+)\"", code))
+        found |= set(every(r"\bid=\"([a-z-]+)\"", code))
+        named = every(r"^### `(.+)`$", page("doctor.md"))
+        assert len(named) == len(set(named))
+        assert set(named) == found
+
+    def test_gives_the_dates_of_the_code(self):
+        (rows,) = tables(section(page("doctor.md"), "### `version`"))
+        documented = {tuple(name.lower().split()): None if "none" in end else end for name, end in rows}
+        assert documented == {release: end and end.isoformat() for release, end in releases.ENDS.items()}
+        assert f"as of {releases.AS_OF.isoformat()}" in page("doctor.md")
+
+    def test_gives_the_numbers_of_the_code(self):
+        text = page("doctor.md")
+        assert f"The median of {examinations.PINGS} `PING`s" in text
+        assert (diagnosis.servers.SLOW, diagnosis.servers.VERY_SLOW) == (0.005, 0.05)
+        assert "Above 5 ms it is a note, above 50 ms a warning" in text
+        assert (diagnosis.servers.SKEWED, diagnosis.servers.VERY_SKEWED) == (1, 30)
+        assert "More than one second is a warning, more than 30 an error" in text
+        assert (diagnosis.servers.LAG, diagnosis.servers.BEHIND) == (10, 2**20)
+        assert "more than 1 MiB behind, was not heard of for more than 10 seconds" in text
+        assert (diagnosis.stored.LARGE, diagnosis.stored.VERY_LARGE) == (16 * 1024, 128 * 1024)
+        assert "more than 128 kB, or one in twenty more than 16 kB" in text
+        assert (diagnosis.stored.MOSTLY, diagnosis.stored.MANY) == (0.8, 1000)
+        assert "More than 80 % of at least 1,000 sessions" in text
+        assert f"about {diagnosing.USUAL_SAMPLE:,} sessions" in text
+        assert f"{diagnosing.USUAL_SAMPLE:,} unless given" in section(page("command.md"), "## `doctor`")
+        for name in diagnosis.DANGEROUS:
+            assert f"`{name}`" in section(text, "### `commands`")
 
 
 class TestTheDocumentedRights:

@@ -68,3 +68,9 @@ class TestEveryMaster:
         # They went from here, so they are not taken for ended ones.
         assert call("import", "--from", file.__name__, "--json")["moved"] == MANY
         assert {SessionStore(session.session_key)["number"] for session in everywhere} == {*range(MANY)}
+
+    def test_is_examined_by_the_doctor(self, everywhere):
+        found = sessions.diagnose()
+        assert [finding.where for finding in found if finding.id == "version"] == masters()
+        (index,) = [finding for finding in found if finding.id == "index"]
+        assert f"{MANY}" in index.message

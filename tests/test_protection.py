@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import zlib
@@ -23,13 +24,16 @@ from hypothesis import strategies as st
 
 from django_redis_sessions import conf, metrics, operations, protection, records, rewriting, sessions, walks
 from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.census import Census
 from django_redis_sessions.configuration import Settings, problems, settings_from
+from django_redis_sessions.diagnosis import Site, Stored, of_stored
 from django_redis_sessions.dictionaries import Dictionary
 from django_redis_sessions.errors import CorruptRecord, SessionStoreMisconfigured, SessionStoreUnavailable
 from django_redis_sessions.executors import run
 from django_redis_sessions.keys import digest
 from django_redis_sessions.protection import KeyRing, described, key_from
 from django_redis_sessions.records import Codec, Header, header_of, owner_of, revision_of
+from django_redis_sessions.sessions import Severity
 from tests.test_records import HEADER, LOGIN
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -645,6 +649,9 @@ class TestDeployingInSteps:
         settings.SECRET_KEY = "a new one"
         assert do(SessionStore(session.session_key).load) == {"_auth_user_id": "1"}
         assert rewrite().rewritten == 2
+        (found,) = findings(do, "older-keys")
+        assert (found.severity, "No record needs" in found.message) == (Severity.OK, True)
+        assert "can be removed" not in found.message
         settings.SECRET_KEY_FALLBACKS = []
         assert do(SessionStore(session.session_key).load) == {"_auth_user_id": "1"}
         assert protection_of(session, behind) == "signed"
@@ -703,7 +710,7 @@ class TestRewriting:
         before = [record_of(each, behind) for each in mixed[:3]]
         done = do(sessions.rewrite)
         assert (done.rewritten, done.unreadable, done.by_key["no session"]) == (27, 3, 1)
-        assert "3  left as they were: unreadable" in call("rewrite")
+        assert "3  left as they were: unreadable; `redis_sessions doctor` says why" in call("rewrite")
         assert [record_of(each, behind) for each in mixed[:3]] == before
 
     def test_does_not_launder_what_is_not_accepted(self, mixed, configure, do):
@@ -858,8 +865,146 @@ def call(*arguments):
     return out.getvalue()
 
 
+def findings(do, id_="protection"):
+    return [found for found in do(sessions.diagnose) if found.id == id_]
+
+
 @pytest.mark.operator
-class TestTheFigures:
+class TestTheDoctor:
+    def test_has_nothing_to_say_where_nothing_is_protected(self, configure, do):
+        configure()
+        begun(a=1)
+        (found,) = findings(do)
+        assert found.severity is Severity.OK
+        assert "Nothing is encrypted or signed" in found.message
+
+    def test_is_content_with_a_site_that_is_done(self, configure, do):
+        configure(ENCRYPTION_KEYS=[NEW])
+        begun(a=1)
+        (found,) = findings(do)
+        assert found.severity is Severity.OK
+        assert (
+            found.message
+            == "Each of 1 sessions is protected as new ones are; of 1 that were tried, all open."
+        )
+        assert findings(do, "accept-unprotected") == []
+
+    def test_warns_of_a_site_that_still_accepts_anything(self, mixed, do):
+        (found,) = findings(do)
+        assert found.severity is Severity.NOTE
+        assert "30 of 30 sessions are not protected as new ones are (none: 100%)" in found.message
+        assert "rewrite" in found.line
+        (found,) = findings(do, "accept-unprotected")
+        assert found.severity is Severity.WARNING
+        assert "30 of 30 still are such" in found.message
+        sessions.rewrite()
+        (found,) = findings(do, "accept-unprotected")
+        assert "still are" not in found.message
+
+    def test_refuses_to_have_a_key_retired_that_is_in_use(self, configure, do):
+        configure(ENCRYPTION_KEYS=[OLD])
+        for _ in range(3):
+            begun(a=1)
+        configure(ENCRYPTION_KEYS=[NEW, OLD])
+        begun(a=1)
+        (found,) = findings(do, "older-keys")
+        assert found.severity is Severity.NOTE
+        assert "3 of 4 sessions still need key number 2 of SESSION_REDIS['ENCRYPTION_KEYS']" in found.message
+        configure(ENCRYPTION_KEYS=[NEW])
+        (found,) = findings(do)
+        assert found.severity is Severity.ERROR
+        assert "3 of 4 sessions are of no use (encrypted, key " in found.message
+        assert ": each is encrypted with a key that this process does not have." in found.message
+        assert 'SESSION_REDIS["ENCRYPTION_KEYS"] = […' in found.line
+        configure(ENCRYPTION_KEYS=[NEW, OLD])
+        sessions.rewrite()
+        (found,) = findings(do, "older-keys")
+        assert found.severity is Severity.OK
+        assert "No record needs key number 2 of" in found.message
+
+    def test_does_not_have_the_next_key_removed_before_its_turn(self, configure, do):
+        configure(ENCRYPTION_KEYS=[OLD, NEW])
+        begun(a=1)
+        (found,) = findings(do, "older-keys")
+        assert found.severity is Severity.OK
+        assert (
+            f"key number 2 of SESSION_REDIS['ENCRYPTION_KEYS'] (id {ENCRYPTED.writing.id.hex()})"
+            in found.message
+        )
+        assert "remove it if it is an old one, move it to the front if it is the next." in found.message
+
+    def test_numbers_the_fallbacks_of_the_secret_key(self, configure, do, settings):
+        configure(SIGN=True)
+        settings.SECRET_KEY_FALLBACKS = ["an old one"]
+        begun(a=1)
+        (found,) = findings(do, "older-keys")
+        assert "No record needs key number 1 of SECRET_KEY_FALLBACKS" in found.message
+        assert "move it to SECRET_KEY if it is the next. What else Django" in found.message
+
+    def test_does_not_have_protection_taken_away_in_passing(self, configure, do):
+        configure(ENCRYPTION_KEYS=[NEW])
+        begun(a=1)
+        configure(ENCRYPTION_KEYS=[None, NEW])
+        begun(a=1)
+        (found,) = findings(do)
+        assert found.severity is Severity.NOTE
+        assert "1 of 2 sessions are protected, and new ones are not" in found.message
+        assert "`rewrite` takes the protection away" in found.message
+        assert found.line == 'SESSION_REDIS["ENCRYPTION_KEYS"] = ["THE KEY", …]  # without None'
+        configure(SIGN=True)
+        begun(a=1)
+        configure(ENCRYPTION_KEYS=[None, NEW], SIGN=True)
+        assert not [found for found in findings(do) if "takes the protection" in found.message]
+
+    @pytest.mark.parametrize("protected", [{"ENCRYPTION_KEYS": [NEW]}, {"SIGN": True}])
+    def test_opens_some_to_learn_of_another_generation(self, configure, do, protected):
+        configure(**protected)
+        for _ in range(30):
+            begun(a=1)
+        configure(**protected, GENERATION=1)
+        begun(a=1)
+        (found,) = findings(do)
+        assert found.severity is Severity.ERROR
+        # A master of a cluster may have fewer than its share of them.
+        opened = re.search(r"of (\d+) protected sessions that were opened are of no use", found.message)
+        assert 10 <= int(opened[1]) <= 20
+        assert "sealed for another GENERATION" in found.message
+        assert 'SESSION_REDIS["GENERATION"] = …' in found.line
+
+    def test_does_not_take_a_sample_for_all(self):
+        ring = KeyRing.of((NEW, OLD))
+        sample = Census()
+        sample.count([b""] * 4, [60] * 4, [sealed(ring)] * 4)
+        found = of_stored(Stored(sample), Site(settings=Settings(), ring=ring))
+        (finding,) = [each for each in found if each.id == "older-keys"]
+        assert finding.severity is Severity.NOTE
+        assert "that were looked at" in finding.message
+
+    def test_knows_a_secret_key_that_is_missing(self, configure, do, settings):
+        configure(SIGN=True)
+        begun(a=1)
+        settings.SECRET_KEY = "a new one"
+        (found,) = findings(do)
+        assert found.severity is Severity.ERROR
+        assert "SECRET_KEY_FALLBACKS" in found.line
+
+    def test_knows_what_was_never_protected_and_what_was_only_signed(self, configure, do):
+        configure(SIGN=True)
+        begun(a=1)
+        configure()
+        begun(a=1)
+        configure(ENCRYPTION_KEYS=[NEW])
+        lines = {found.line for found in findings(do)}
+        assert lines == {
+            'SESSION_REDIS["SIGN"] = True',
+            'SESSION_REDIS["ACCEPT_UNPROTECTED"] = True  # until `rewrite` is done',
+        }
+
+    def test_shows_no_key(self, mixed, do):
+        text = repr([found.as_dict() for found in do(sessions.diagnose)])
+        assert NEW.hex() not in text
+        assert repr(NEW)[2:-1] not in text
+
     def test_lets_stats_tell_the_mix(self, mixed):
         mixed[0].save()
         begun(a=1)

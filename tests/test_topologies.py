@@ -131,6 +131,26 @@ class TestADeploymentOfSeveralServers:
         assert do_purge() == 30
         assert count().census.sessions == 0
 
+    def test_is_diagnosed_on_every_master(self, do, deployment, settings):
+        sessions.purge()
+        for _ in range(20):
+            stored(do, **LOGIN)
+        settings.SESSION_REDIS = {**settings.SESSION_REDIS, "WAIT_REPLICAS": 1}
+        found = do(sessions.diagnose)
+        masters = conf.store().connections.client().nodes()
+        answered = [finding for finding in found if finding.id == "reachable"]
+        assert len(answered) == len(masters)
+        assert {finding.where for finding in answered} == {server.address for server in masters}
+        for id_ in ("topology", "replicas", "reachable"):
+            assert {finding.severity for finding in found if finding.id == id_} == {sessions.Severity.OK}
+        assert "seeds" not in {finding.id for finding in found}
+        (index,) = [finding.message for finding in found if finding.id == "index"]
+        assert index == "Each of 20 signed-in sessions is in its user's index."
+        settings.SESSION_REDIS = {**settings.SESSION_REDIS, "WAIT_REPLICAS": 9}
+        errors = [finding for finding in do(sessions.diagnose) if finding.severity is sessions.Severity.ERROR]
+        assert {finding.id for finding in errors} == {"replicas"}
+        assert len(errors) == len(masters)
+
     def test_can_wait_for_its_replicas_at_login_and_logout(self, do, deployment, settings):
         settings.SESSION_REDIS = {**settings.SESSION_REDIS, "WAIT_REPLICAS": 1}
         key = stored(do, **LOGIN)

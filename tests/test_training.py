@@ -144,7 +144,9 @@ class TestATraining:
             sample_of(*(record(shop(number)) for number in range(99))).trained(128, 4096)
 
     def test_says_how_many_it_could_not_open(self):
-        with pytest.raises(TooFewSessions, match=r"1 could be read of 3 that were found"):
+        with pytest.raises(
+            TooFewSessions, match=r"1 could be read of 3 that were found; `redis_sessions doctor`"
+        ):
             sample_of(record(shop(1)), b"anything", b"").trained(128, 4096)
 
     def test_wants_people_who_share_something(self):

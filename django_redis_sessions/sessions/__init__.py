@@ -5,6 +5,7 @@ their public handles, which are no credentials. All functions raise ``SessionSto
 fails.
 """
 
+from django_redis_sessions.diagnosis import Finding, Severity
 from django_redis_sessions.infos import SessionInfo
 from django_redis_sessions.rights import Rights
 from django_redis_sessions.sessions.contents import Contents, acontents, contents
@@ -16,7 +17,7 @@ from django_redis_sessions.sessions.counting import (
     server_facts,
     statistics,
 )
-from django_redis_sessions.sessions.diagnosing import acl_rules
+from django_redis_sessions.sessions.diagnosing import acl_rules, adiagnose, diagnose
 from django_redis_sessions.sessions.ending import (
     apurge,
     arevoke,
@@ -58,17 +59,20 @@ from django_redis_sessions.sessions.sweeping import areindex, asweep, reindex, s
 __all__ = [
     "ORDERS",
     "Contents",
+    "Finding",
     "Moved",
     "Page",
     "Rewritten",
     "Rights",
     "SessionInfo",
+    "Severity",
     "Statistics",
     "aadopted",
     "acl_rules",
     "acontents",
     "acount",
     "adata",
+    "adiagnose",
     "adopted",
     "aexport_to",
     "aget",
@@ -89,6 +93,7 @@ __all__ = [
     "contents",
     "count",
     "data",
+    "diagnose",
     "export_to",
     "get",
     "import_from",

@@ -13,6 +13,7 @@ from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.keys import is_handle
 from django_redis_sessions.management.subcommands import (
     acl,
+    doctor,
     exporting,
     importing,
     list_sessions,
@@ -40,6 +41,7 @@ SUBCOMMANDS = (
     exporting,
     train_dictionary,
     watch,
+    doctor,
     acl,
 )
 
@@ -65,7 +67,7 @@ class _Parser(CommandParser):
 class Command(BaseCommand):
     """Parses, calls the subcommand, and turns the package's errors into Django's."""
 
-    help = "Look at the sessions kept in Redis, end them, and learn to store them smaller."
+    help = "Look at the sessions kept in Redis and at what keeps them, end them, and learn to store them smaller."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give every subcommand a parser of its own."""

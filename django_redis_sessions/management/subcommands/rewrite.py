@@ -18,6 +18,8 @@ EPILOG = (
     "repeated at any time."
 )
 
+_WHY = "; `redis_sessions doctor` says why"
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Define the options."""
@@ -41,7 +43,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             *((count, how) for how, count in done.by_key.most_common()),
             (done.rewritten, written),
             (done.current, "protected as new ones are already"),
-            (done.unreadable, "left as they were: unreadable"),
+            (done.unreadable, f"left as they were: unreadable{_WHY if done.unreadable else ''}"),
             (done.missed, "left as they were: saved by others each time; repeat the command"),
         ]
         for number, what in rows:
