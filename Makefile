@@ -21,12 +21,14 @@ LEFT_TO_CI := $(addprefix --ignore=tests/,test_footing.py test_moving_sites.py \
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test bench lint types docs matrix clean FORCE
+.PHONY: help demo test browser screenshots bench lint types docs matrix clean FORCE
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    run the example site; PORT=8000"
 	@echo "make test    run the tests; ARGS='-k name' goes to pytest"
+	@echo "make browser look at the pages with the Chromium of this machine"
+	@echo "make screenshots make the pictures of the documentation anew, with the same Chromium"
 	@echo "make bench   compare the speed with what else there is, in four minutes; ARGS='--quick' tries it"
 	@echo "make lint    check formatting, rules and the directions of imports"
 	@echo "make types   mypy --strict on the package"
@@ -41,6 +43,12 @@ demo: $(VENV)/.has-demo
 
 test: $(VENV)/.has-test
 	@exec $(BIN)/python -m pytest -n auto --dist loadfile $(LEFT_TO_CI) $(ARGS)
+
+browser: $(VENV)/.has-browser
+	@exec $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
+
+screenshots: $(VENV)/.has-browser
+	@exec $(BIN)/python -m tools.screenshots $(ARGS)
 
 bench: $(VENV)/.has-bench
 	@exec $(BIN)/python -m benchmarks $(ARGS)
@@ -57,7 +65,7 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # An extra is installed again only when pyproject.toml changed.
-$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-bench: $(VENV)/.has-%: pyproject.toml $(VENV)/.python
+$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-browser $(VENV)/.has-bench: $(VENV)/.has-%: pyproject.toml $(VENV)/.python
 	@echo "Installing what \`make $*\` needs into $(VENV) ..."
 	@$(PIP) --editable '.[$*]'
 	@touch $@

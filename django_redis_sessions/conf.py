@@ -152,6 +152,11 @@ def is_leaving() -> bool:
     return _comes_from(f"{settings.SESSION_ENGINE}.SessionStore", "django_redis_sessions.leaving")
 
 
+def place_after_logout() -> str:
+    """Where somebody goes who has signed out: an address or the name of one."""
+    return str(settings.LOGOUT_REDIRECT_URL or settings.LOGIN_URL)
+
+
 def hold_embedded_server() -> None:
     """Make this process a user of the embedded server, if the project has one.
 

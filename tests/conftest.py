@@ -29,7 +29,7 @@ from tests.servers import AclServer, RedisServer, free_port
 from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 
 # In this order: what one imports from another has to be known as a plugin by then.
-pytest_plugins = ["tests.sites", "tests.visitors"]
+pytest_plugins = ["tests.sites", "tests.browser", "tests.visitors"]
 
 _numbers = count()
 

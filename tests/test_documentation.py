@@ -49,6 +49,8 @@ from django_redis_sessions import (
     sizes,
     stored,
     training,
+    urls,
+    views,
     walks,
 )
 from django_redis_sessions.awaiting import AwaitingClient
@@ -1071,6 +1073,21 @@ class TestAPythonExample:
             runner.run(result)
         assert problems(names.get("SESSION_REDIS", {})) == []
         assert names.get("SESSION_ENGINE", "django_redis_sessions.backend") == "django_redis_sessions.backend"
+
+
+class TestThePageOfDevices:
+    def test_has_a_row_for_each_address_and_each_template(self):
+        (addresses,) = tables(section(page("devices.md"), "## Including it"))
+        documented = [[code_words(cell)[0].strip('"') for cell in row[:2]] for row in addresses]
+        assert documented == [[str(url.pattern), f"{urls.app_name}:{url.name}"] for url in urls.urlpatterns]
+        (templates,) = tables(section(page("devices.md"), "## Giving it the look of the site"))
+        shipped = {
+            path.name for path in (Path(urls.__file__).parent / "templates/django_redis_sessions").iterdir()
+        }
+        assert {code_words(row[0])[0] for row in templates} | {"base.html"} == shipped
+
+    def test_gives_the_number_of_devices_on_a_page(self):
+        assert f"{views.PER_PAGE} on a page" in page("devices.md")
 
 
 class TestTheSupportedVersions:

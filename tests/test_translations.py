@@ -105,11 +105,11 @@ def language(request):
 
 
 class TestACatalogue:
-    """After a change: ``makemessages`` and ``compilemessages``."""
+    """After a change: ``makemessages`` and ``compilemessages``, as the page "Your devices" says."""
 
     def test_has_every_text_and_no_other(self, language):
         marked = {*marked_in_templates(), *marked_in_modules()}
-        assert len(marked) > 5
+        assert len(marked) > 20
         assert {entry.key for entry in entries(language)} == marked
 
     def test_leaves_nothing_untranslated_or_guessed(self, language):

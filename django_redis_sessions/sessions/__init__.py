@@ -1,8 +1,8 @@
 """What can an operator see of the stored sessions, and do with them?
 
-The functions behind ``manage.py redis_sessions``, for use from Python too. Sessions are named by
-their public handles, which are no credentials. All functions raise ``SessionStoreError`` when Redis
-fails.
+The functions behind ``manage.py redis_sessions`` and the devices page, for use from Python too.
+Sessions are named by their public handles, which are no credentials. All functions raise
+``SessionStoreError`` when Redis fails.
 """
 
 from django_redis_sessions.diagnosis import Finding, Severity

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.contrib.staticfiles.urls import staticfiles_urlpatterns
-from django.urls import path
+from django.urls import include, path
 from shop import async_views, views
 
 urlpatterns = [
@@ -22,6 +22,7 @@ urlpatterns = [
     path("api/session/", async_views.session_as_json, name="api-session"),
     path("login/", LoginView.as_view(template_name="shop/login.html"), name="login"),
     path("logout/", LogoutView.as_view(template_name="shop/logged_out.html"), name="logout"),
+    path("account/devices/", include("django_redis_sessions.urls")),
     path("admin/", admin.site.urls),
     # runserver serves static files by itself; gunicorn and uvicorn need these. Empty unless DEBUG is on.
     *staticfiles_urlpatterns(),
