@@ -45,7 +45,7 @@ test: $(VENV)/.has-test
 	@exec $(BIN)/python -m pytest -n auto --dist loadfile $(LEFT_TO_CI) $(ARGS)
 
 browser: $(VENV)/.has-browser
-	@exec $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
+	@exec $(BIN)/python -m pytest tests/test_browser.py tests/test_browser_admin.py $(ARGS)
 
 screenshots: $(VENV)/.has-browser
 	@exec $(BIN)/python -m tools.screenshots $(ARGS)

@@ -2,6 +2,7 @@
 
 SECRET_KEY = "only for tests, only for tests, only for tests"
 INSTALLED_APPS = [
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",

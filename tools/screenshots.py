@@ -7,13 +7,15 @@ signs some people in, and writes a picture of each page in ``PICTURES`` into ``d
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.browser import FIREFOX_ON_WINDOWS, SAFARI_ON_IPHONE, Missing, Window, chromium
-from tests.sites import SERVERS, Place, Site, end_by_force
+from tests.sites import PROJECT, SERVERS, Place, Site, end_by_force
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROME_ON_LINUX = (
@@ -39,7 +41,18 @@ class Picture:
     width: int = 1000
 
 
-PICTURES = (Picture("devices", BOB, "/account/devices/"),)
+PICTURES = (
+    Picture("devices", BOB, "/account/devices/"),
+    Picture("admin-list", ALICE, "/admin/django_redis_sessions/session/", height=900, width=1280),
+    Picture(
+        "admin-session",
+        ALICE,
+        "/admin/django_redis_sessions/session/?q=carol",
+        follow="#result_list th a",
+        height=1000,
+        width=1200,
+    ),
+)
 
 
 def take(window: Window, picture: Picture, folder: Path) -> Path:
@@ -61,6 +74,12 @@ def main() -> None:
         try:
             place.manage("demo", "--no-server").check_returncode()
             site.start()
+            subprocess.run(
+                [sys.executable, "-m", "tools.crowd"],
+                cwd=ROOT,
+                env={**place.environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(PROJECT)))},
+                check=True,
+            )
             with chromium() as browser:
                 for login, user_agent in VISITORS:
                     Window(browser.new_context(user_agent=user_agent), site).sign_in(*login)

@@ -1,7 +1,7 @@
 """What can an operator see of the stored sessions, and do with them?
 
-The functions behind ``manage.py redis_sessions`` and the devices page, for use from Python too.
-Sessions are named by their public handles, which are no credentials. All functions raise
+The functions behind ``manage.py redis_sessions``, the admin and the devices page, for use from Python
+too. Sessions are named by their public handles, which are no credentials. All functions raise
 ``SessionStoreError`` when Redis fails.
 """
 
