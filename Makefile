@@ -21,7 +21,7 @@ LEFT_TO_CI := $(addprefix --ignore=tests/,test_footing.py test_moving_sites.py \
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := true
 
-.PHONY: help demo test browser screenshots bench lint types docs matrix clean FORCE
+.PHONY: help demo test browser screenshots bench fuzz lint types docs matrix clean FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make browser look at the pages with the Chromium of this machine"
 	@echo "make screenshots make the pictures of the documentation anew, with the same Chromium"
 	@echo "make bench   compare the speed with what else there is, in four minutes; ARGS='--quick' tries it"
+	@echo "make fuzz    try changed inputs on what reads them; ARGS='--minutes 120'"
 	@echo "make lint    check formatting, rules and the directions of imports"
 	@echo "make types   mypy --strict on the package"
 	@echo "make docs    build the documentation into docs/_build/html"
@@ -52,6 +53,9 @@ screenshots: $(VENV)/.has-browser
 
 bench: $(VENV)/.has-bench
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(VENV)/.has-test
+	@exec $(BIN)/python -m tools.fuzz $(ARGS)
 
 lint types docs: $(VENV)/.has-tox
 	@exec $(BIN)/tox run -e $@
