@@ -6,6 +6,7 @@ import argparse
 import ast
 import inspect
 import json
+import math
 import re
 import shlex
 import textwrap
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 import redis
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.test import Client
 
@@ -523,6 +525,32 @@ class TestThePageOfProtection:
             str(protection.TAG_LENGTH),
             str(protection.TAG_LENGTH + protection.NONCE_LENGTH),
         ]
+
+
+class TestThePageOfSecurity:
+    def rows(self):
+        return [row for rows in tables(page("security.md")) for row in rows]
+
+    def test_names_a_test_for_each_attempt_and_for_each_row_of_owasp(self):
+        shown = [row for row in self.rows() if len(row) > 3]
+        assert len(shown) > 45
+        for row in shown:
+            assert every(NAMED_TEST, row[-1]), row
+            assert row[0], row
+            assert row[1], row
+
+    def test_has_each_row_of_owasp_that_a_test_has(self):
+        (rows,) = tables(section(page("security.md"), "## OWASP's cheat sheet"))
+        named = {
+            name for row in rows for module, name in every(NAMED_TEST, row[-1]) if module == "test_owasp"
+        }
+        classes = set(every(r"^class (Test\w+)", (ROOT / "tests/test_owasp.py").read_text()))
+        assert named == classes
+
+    def test_gives_the_numbers_of_the_code(self):
+        assert f"inflating stops at {sizes.GROWTH} times" in page("security.md")
+        assert 32 * math.log2(len(VALID_KEY_CHARS)) > 165
+        assert "165 random bits" in page("security.md")
 
 
 class TestThePageOfTopologies:
