@@ -202,6 +202,8 @@ class Cluster(Group):
                 name = client.execute_command("CLUSTER", "MYID")
             with replica.client() as client:
                 until(lambda name=name, client=client: client.execute_command("CLUSTER", "REPLICATE", name))
+        # A node that knows a part of the others' slots calls that "ok" as well.
+        until(lambda: all(self._info(server)["cluster_slots_ok"] == "16384" for server in self.servers))
         until(lambda: all(self._info(server)["cluster_state"] == "ok" for server in self.servers))
         until(lambda: all(self.is_in_sync(replica) for replica in replicas))
 

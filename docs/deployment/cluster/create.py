@@ -36,6 +36,8 @@ def main(addresses: list[str]) -> None:
 
     for master, replica in zip(masters, replicas, strict=True):
         replica.cluster("replicate", master.cluster("myid"))
+    # A node that knows a part of the others' slots calls that "ok" as well.
+    wait_until(lambda: all(seen_by(node, "cluster_slots_ok") == str(SLOTS) for node in nodes))
     wait_until(lambda: all(seen_by(node, "cluster_state") == "ok" for node in nodes))
     wait_until(lambda: all(node.info("replication")["master_link_status"] == "up" for node in replicas))
     print(f"A cluster of {half} masters and {half} replicas.")
