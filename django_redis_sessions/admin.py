@@ -160,9 +160,13 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic o
         if question.text and question.cursor is None and sessions.get(question.text) is not None:
             return HttpResponseRedirect(self._url("change", quote(question.text)))
         found = listing.listing(question, _own_handle(request))
+        figures = self._of_overview()
+        for region in dict.fromkeys([*found.missing, *figures["statistics"].missing]):
+            said = _("Region %(region)s cannot be reached just now; its sessions are missing on this page.")
+            self.message_user(request, said % {"region": region}, messages.WARNING)
         context = {
             **self._of_list(request, question, found),
-            **self._of_overview(),
+            **figures,
             **(extra_context or {}),
         }
         return self._render(request, self.change_list_template, pgettext("sessions", "Sessions"), context)

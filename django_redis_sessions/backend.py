@@ -77,7 +77,11 @@ class SessionStore(SeenSession, SessionBase):
     #: Whether the request may go on with an empty session, which is then never saved, when Redis
     #: cannot be reached; our middleware says so under ``ON_OUTAGE: "anonymous"``.
     tolerates_outage = False
+    #: Tells in which region a new session is to live, where a router decides; our middleware sets it.
+    place: Callable[[], str | None] | None = None
     _outage_ends = 0.0
+    # Where a session without a key will be stored; None: at home.
+    _region: str | None = None
     _ahead: RecordAhead[Located | None] | None = None
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -144,11 +148,13 @@ class SessionStore(SeenSession, SessionBase):
     def create(self) -> None:
         """Store this session's data as a new session under a new key. One round trip."""
         self._get_session(no_load=True)
+        self._find_place()
         self._perform("create", self._creating())
 
     async def acreate(self) -> None:
         """Async twin of ``create()``."""
         await self._aget_session(no_load=True)
+        self._find_place()
         await self._aperform("create", self._creating())
 
     def save(self, must_create: bool = False) -> None:
@@ -161,12 +167,14 @@ class SessionStore(SeenSession, SessionBase):
         """
         session_key = self.session_key
         self._get_session(no_load=must_create)
+        self._find_place()
         self._perform("save", self._saving(session_key, must_create))
 
     async def asave(self, must_create: bool = False) -> None:
         """Async twin of ``save()``."""
         session_key = self.session_key
         await self._aget_session(no_load=must_create)
+        self._find_place()
         await self._aperform("save", self._saving(session_key, must_create))
 
     def delete(self, session_key: str | None = None) -> None:
@@ -182,12 +190,12 @@ class SessionStore(SeenSession, SessionBase):
     def flush(self) -> None:
         """Forget the data and the key, and end the stored session. One round trip."""
         super().flush()
-        self._baseline = None
+        self._baseline = self._region = None
 
     async def aflush(self) -> None:
         """Async twin of ``flush()``."""
         await super().aflush()
-        self._baseline = None
+        self._baseline = self._region = None
 
     def cycle_key(self) -> None:
         """Move the session to a new key; the old one is worthless at once. One round trip.
@@ -197,12 +205,38 @@ class SessionStore(SeenSession, SessionBase):
         seconds, so that parallel requests do not fail.
         """
         is_only_rehash = is_rehash(self._get_session())
+        self._find_place()
         self._perform("cycle_key", self._cycling(leaves_address=is_only_rehash))
 
     async def acycle_key(self) -> None:
         """Async twin of ``cycle_key()``."""
         is_only_rehash = await ais_rehash(await self._aget_session())
+        self._find_place()
         await self._aperform("cycle_key", self._cycling(leaves_address=is_only_rehash))
+
+    @property
+    def region(self) -> str | None:
+        """The name of the region that the session lives in, or will; None where there are none."""
+        return self._store.region
+
+    def move(self, region: str) -> None:
+        """Move the session to another region, under a new key, with what this object has changed.
+
+        Nothing of it stays behind but what leads from the old key to the new one, for as long as the session
+        lives, because its visitor may hear of it late. Four round trips, two of them there, up to two more from
+        a cluster; none for a session that is there already, or is not stored yet, which then will be stored
+        there. Raises ``SessionEnded`` as ``cycle_key()`` does, and
+        ``SessionStoreMisconfigured`` for a region that ``REGIONS`` does not name.
+        """
+        self._get_session()
+        if (there := self._other_region(region)) is not None:
+            self._perform("cycle_key", self._cycling(leaves_address=True, region=there))
+
+    async def amove(self, region: str) -> None:
+        """Async twin of ``move()``."""
+        await self._aget_session()
+        if (there := self._other_region(region)) is not None:
+            await self._aperform("cycle_key", self._cycling(leaves_address=True, region=there))
 
     def mutate(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Replace the stored value under ``key`` by ``function`` of it, at once; the new value.
@@ -275,8 +309,14 @@ class SessionStore(SeenSession, SessionBase):
 
     @property
     def _store(self) -> Store:
-        """Where the project keeps its sessions."""
-        return conf.store()
+        """Where the project keeps this session: its key says so, where there are regions."""
+        stores = conf.stores()
+        if not stores.by_region:
+            return stores.home
+        return conf.store_of(self.session_key) if self.session_key is not None else stores.named(self._region)
+
+    def _store_of(self, session_key: str) -> Store:
+        return conf.stores().of_key(session_key)
 
     def _dumps(self, data: Any) -> bytes:
         if self.serializer is JSONSerializer:
@@ -309,7 +349,7 @@ class SessionStore(SeenSession, SessionBase):
 
     @property
     def _follows_moves(self) -> bool:
-        return conf.has_retired_secret_keys() or self._store.keys.are_moving
+        return conf.has_retired_secret_keys() or self._store.keys.are_moving or self._store.region is not None
 
     def _changed(self) -> None:
         self.modified = True
@@ -317,16 +357,37 @@ class SessionStore(SeenSession, SessionBase):
     def _extended(self) -> None:
         self.was_extended = True
 
+    # Regions
+
+    def _find_place(self) -> None:
+        """Ask where a session is to live that is not stored yet."""
+        if self.session_key is None and self._region is None and self.place is not None:
+            self._region = conf.stores().named(self.place()).region
+
+    def _other_region(self, region: str) -> Store | None:
+        """Where the session is to be moved; None if it is there, or will be without being moved."""
+        there = conf.stores().named(region)
+        if self.session_key is None:
+            self._region = there.region
+        return None if there is self._store else there
+
+    def _routed(self, operation: Operation[T]) -> Operation[T]:
+        """``operation``, each step of which is said to where the session lives by then."""
+        return operations.through(lambda: self._store.connections, operation)
+
     # Other engines
 
     def _arriving(self, session_key: str) -> Operation[Located | None]:
-        return fallbacks.arriving(self, self._store, session_key)
+        store = self._store_of(session_key)
+        return self._at(store, fallbacks.arriving(self, store, session_key))
 
     def _is_elsewhere(self, session_key: str) -> Operation[bool]:
-        return fallbacks.is_there(self._store, session_key)
+        store = self._store_of(session_key)
+        return self._at(store, fallbacks.is_there(store, session_key))
 
     def _ending_elsewhere(self, session_key: str, ending: Operation[None]) -> Operation[None]:
-        return fallbacks.ending(self._store, session_key, self._longest_life(), ending)
+        store = self._store_of(session_key)
+        return self._at(store, fallbacks.ending(store, session_key, self._longest_life(), ending))
 
     def _longest_life(self) -> int:
         """Seconds that a copy of this session in another engine may live."""
@@ -346,7 +407,9 @@ class SessionStore(SeenSession, SessionBase):
 
     def _perform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
-        store = conf.store()
+        store = self._store
+        if store.region is not None:
+            operation = self._routed(operation)
         if store.metrics is not None:
             operation = self._measured(store.metrics, name, operation)
         try:
@@ -360,7 +423,9 @@ class SessionStore(SeenSession, SessionBase):
 
     async def _aperform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
-        store = conf.store()
+        store = self._store
+        if store.region is not None:
+            operation = self._routed(operation)
         if store.metrics is not None:
             operation = self._measured(store.metrics, name, operation)
         try:
@@ -405,7 +470,7 @@ class SessionStore(SeenSession, SessionBase):
 
     @property
     def _async_client(self) -> AsyncClient:
-        return conf.store().connections.async_client()
+        return self._store.connections.async_client()
 
 
 # What Django's JSONSerializer does, in less time: json.dumps() makes an encoder for each call.

@@ -14,7 +14,7 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-from django_redis_sessions import conf, diagnosis, fallbacks, metrics, sessions, visitors
+from django_redis_sessions import conf, diagnosis, fallbacks, metrics, regions, sessions, visitors
 from django_redis_sessions.configuration import Problem
 from django_redis_sessions.diagnosis import Finding, Severity
 from django_redis_sessions.errors import SessionStoreError, SessionStoreMisconfigured
@@ -84,6 +84,14 @@ def check_metrics(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(TAG)
+def check_region_router(**_: Any) -> list[CheckMessage]:
+    """A function that ``REGION_ROUTER`` names and that cannot be called. Imports it."""
+    if conf.problems() or (wrong := regions.problem()) is None:
+        return []
+    return [_error(wrong)]
 
 
 @register(TAG)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -20,10 +20,13 @@ from django_redis_sessions import configuration, diagnosis, dictionary_files, pr
 from django_redis_sessions.configuration import SETTING, Problem, settings_from
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.schemes import needs_secrets
-from django_redis_sessions.store import Store, ring_of
+from django_redis_sessions.store import Store, Stores, ring_of
 
 _lock = threading.Lock()
-_store: Store | None = None
+_stores: Stores | None = None
+
+#: The region that whatever concerns all sessions is about, in this task or thread; None: that of this process.
+region: ContextVar[str | None] = ContextVar("region", default=None)
 
 
 def given() -> Any:
@@ -50,10 +53,23 @@ def is_debug() -> bool:
 
 
 def store() -> Store:
-    """The store that the project's settings describe; ``SessionStoreMisconfigured`` if they describe none."""
-    if _store is not None:
-        return _store
-    return _read()
+    """The store that the project's settings describe; ``SessionStoreMisconfigured`` if they describe none.
+
+    Where there are regions, that of the ``region`` one is in.
+    """
+    found = stores()
+    return found.named(region.get()) if found.by_region else found.home
+
+
+def stores() -> Stores:
+    """The stores of all regions, or the one there is; ``SessionStoreMisconfigured`` as ``store()``."""
+    return _stores if _stores is not None else _read()
+
+
+def store_of(session_key: str | None) -> Store:
+    """Where the session with this key lives; as ``store()`` without one. No round trip."""
+    found = stores()
+    return found.of_key(session_key) if found.by_region and session_key is not None else store()
 
 
 def saves_every_request() -> bool:
@@ -127,6 +143,8 @@ def site() -> diagnosis.Site:
         if "redis" in cache.get("BACKEND", "").lower() or "valkey" in cache.get("BACKEND", "").lower()
     )
     read = settings_from(given())
+    if (chosen := region.get()) is not None:
+        read = read.at(chosen)
     return diagnosis.Site(
         settings=read,
         ring=ring_of(read, secret_keys(are_needed=read.sign)),
@@ -163,11 +181,14 @@ def hold_embedded_server() -> None:
     The reloader's outer process lives on while the inner one, which serves, is replaced: without
     it the server would end with every change to the code, and everybody's session with it.
     """
-    if not problems() and given().get("URL", "").startswith("embedded:"):
-        try:
-            store().connections.client().execute(("PING",))
-        except SessionStoreError:
-            pass  # the inner process meets the same error, and reports it where it is looked for
+    if problems():
+        return
+    for each in stores():
+        if each.settings.url.startswith("embedded:"):
+            try:
+                each.connections.client().execute(("PING",))
+            except SessionStoreError:
+                pass  # the inner process meets the same error, and reports it where it is looked for
 
 
 def _comes_from(path: str, module: str) -> bool:
@@ -179,18 +200,18 @@ def _comes_from(path: str, module: str) -> bool:
     return any(base.__module__ == module for base in getattr(named, "__mro__", ()))
 
 
-def _read() -> Store:
-    global _store
+def _read() -> Stores:
+    global _stores
     with _lock:
-        if _store is None:
+        if _stores is None:
             read = settings_from(given())
-            _store = Store.of(
+            _stores = Stores.of(
                 read,
                 project=_project(),
                 directory=_base(),
                 secrets=secret_keys(are_needed=read.sign or needs_secrets(read.keys)),
             )
-        return _store
+        return _stores
 
 
 def _missing() -> list[Problem]:
@@ -219,16 +240,15 @@ def _base() -> str:
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    global _store
-    if _store is None:
+    global _stores
+    if _stores is None:
         return
-    is_secret = setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
-    if setting == SETTING or (is_secret and needs_secrets(_store.settings.keys)):
-        _store.connections.close()
-        _store = None
+    is_secret, read = setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS"), _stores.home.settings
+    if setting == SETTING or (is_secret and needs_secrets(read.keys)):
+        _stores.close()
+        _stores = None
     elif is_secret:
-        ring = ring_of(_store.settings, secret_keys(are_needed=_store.settings.sign))
-        _store = replace(_store, codec=replace(_store.codec, ring=ring))
+        _stores = _stores.protected_by(ring_of(read, secret_keys(are_needed=read.sign)))
 
 
 setting_changed.connect(_forget, dispatch_uid="django_redis_sessions.conf")

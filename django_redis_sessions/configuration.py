@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from django_redis_sessions import legacy_settings, protection, schemes
@@ -45,6 +45,15 @@ LARGEST_BUDGET = 1_000_000
 LIMIT_POLICIES = ("oldest-out", "refuse")
 COMPRESSIONS = ("dictionary", "zlib", None)
 DEVICES = ("full", "masked", "agent", None)
+#: Characters of a region's name, which stands in front of every session key.
+LONGEST_REGION = 6
+
+
+class Deployment(NamedTuple):
+    """One Redis deployment, of any topology."""
+
+    url: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +98,22 @@ class Settings:
     metrics: str | None = None
     #: Dotted paths of the engines that sessions are adopted from.
     fallback_engines: tuple[str, ...] = ()
+    #: By name; in the first, session keys are as they were before there were regions.
+    regions: Mapping[str, Deployment] = field(default_factory=dict)
+    #: Of these, the one whose ``url`` and ``options`` these settings have: at first where this process is at home.
+    region: str | None = None
+    #: The dotted path of a function.
+    region_router: str | None = None
+
+    @property
+    def is_first_region(self) -> bool:
+        """Whether this is the one whose session keys have no region's name."""
+        return self.region == next(iter(self.regions), None)
+
+    def at(self, region: str) -> Settings:
+        """The settings of another region of the same project."""
+        url, options = self.regions[region]
+        return replace(self, region=region, url=url, options=options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +138,11 @@ def settings_from(given: object) -> Settings:
     """The settings a value of ``SESSION_REDIS`` stands for; ``SessionStoreMisconfigured`` names all problems."""
     refuse(problems(given))
     assert isinstance(given, Mapping)
-    return Settings(**{name.lower(): _RULES[name].read(value) for name, value in given.items()})
+    read = Settings(**{name.lower(): _RULES[name].read(value) for name, value in given.items()})
+    if not read.regions:
+        return read
+    regions = {name: Deployment(url, {**read.options, **own}) for name, (url, own) in read.regions.items()}
+    return replace(read, regions=regions).at(read.region or next(iter(regions)))
 
 
 def refuse(found: Sequence[Problem]) -> None:
@@ -242,11 +271,35 @@ def _contradictions(given: Mapping[Any, Any]) -> Iterator[Problem]:
             f"{SETTING}['GENERATION'] ends no session: records that are not protected have none.",
             f"Set {SETTING}['SIGN'] or {SETTING}['ENCRYPTION_KEYS'] too, or remove it.",
         )
+    yield from _regional_contradictions(given)
     if given.get("FALLBACK_ENGINES") and given.get("KEYS") in ("signed", ["signed"], ("signed",)):
         yield Problem(
             "E003",
             f"{SETTING}['KEYS'] refuses every session key of the engines that {SETTING}['FALLBACK_ENGINES'] names.",
             "Write ['signed', 'hashed'] as long as sessions come from there.",
+        )
+
+
+def _regional_contradictions(given: Mapping[Any, Any]) -> Iterator[Problem]:
+    regions, home = given.get("REGIONS"), given.get("REGION")
+    if not regions:
+        for name in ("REGION", "REGION_ROUTER"):
+            if given.get(name) is not None:
+                yield Problem(
+                    "E003", f"{SETTING}[{name!r}] has no effect without {SETTING}['REGIONS'].", "Remove it."
+                )
+        return
+    if "URL" in given:
+        yield Problem(
+            "E003",
+            f"{SETTING}['URL'] has no effect beside {SETTING}['REGIONS'].",
+            "Make it the URL of the first region: that is where the sessions are that were stored before.",
+        )
+    if isinstance(regions, Mapping) and isinstance(home, str) and home not in regions:
+        near = get_close_matches(home, map(str, regions), n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(map(str, regions))}."
+        yield Problem(
+            "E003", f"{SETTING}['REGION'] is {home!r}, which {SETTING}['REGIONS'] does not name.", hint
         )
 
 
@@ -445,6 +498,46 @@ def _wrong_path(value: object) -> str | None:
     return None if _is_path(value) else f"is {value!r}, but must be a dotted path"
 
 
+def is_region(name: object) -> bool:
+    """Whether a region may have this name: up to six lower-case letters and digits."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_REGION:
+        return False
+    return name.isascii() and name.isalnum() and name == name.lower()
+
+
+def _wrong_regions(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return "is no dict of URLs"
+    known: dict[tuple[str, int], str] = {}
+    for name, given in value.items():
+        if not is_region(name):
+            return f"names {name!r}, but a region has a name of 1 to {LONGEST_REGION} lower-case letters or digits"
+        deployment: Any = {"URL": given} if isinstance(given, str) else given
+        if not isinstance(deployment, Mapping) or not {"URL"} <= set(deployment) <= {"URL", "OPTIONS"}:
+            return f"has under {name!r} neither a URL nor a dict of URL and OPTIONS"
+        if wrong := _wrong_url(deployment["URL"]) or _wrong_options(deployment.get("OPTIONS", {})):
+            return f"has under {name!r} what {wrong}"
+        options = deployment.get("OPTIONS", {})
+        place = (target_of(deployment["URL"]).address, database_of(deployment["URL"], options))
+        if place in known:
+            return f"leads from {known[place]!r} and from {name!r} to the same place"
+        known[place] = name
+    return None
+
+
+def _regions(value: Mapping[str, Any] | None) -> dict[str, Deployment]:
+    return {
+        name: Deployment(given, {})
+        if isinstance(given, str)
+        else Deployment(given["URL"], given.get("OPTIONS", {}))
+        for name, given in (value or {}).items()
+    }
+
+
+def _wrong_region(value: object) -> str | None:
+    return None if is_region(value) else f"is {value!r}, which is no name of a region"
+
+
 def _wrong_devices(value: object) -> str | None:
     # A word with a dot in it cannot be a misspelt one.
     if _is_path(value):
@@ -558,6 +651,11 @@ _RULES: dict[str, _Rule] = {
     "FALLBACK_ENGINES": _Rule(
         _wrong_engines, "Write for example ['django.contrib.sessions.backends.db'].", tuple
     ),
+    "REGIONS": _Rule(
+        _or_none(_wrong_regions), "Write for example {'eu': 'redis://eu.example.com', 'us': …}.", _regions
+    ),
+    "REGION": _Rule(_or_none(_wrong_region)),
+    "REGION_ROUTER": _Rule(_or_none(_wrong_path), "Name a function that takes a request and gives a name."),
 }
 
 

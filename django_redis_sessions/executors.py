@@ -12,7 +12,16 @@ from time import sleep
 from typing import Any, Protocol, TypeVar
 
 from django_redis_sessions.errors import SessionStoreError
-from django_redis_sessions.operations import Aside, Command, Elsewhere, Masters, Operation, Pause, Saying
+from django_redis_sessions.operations import (
+    Aside,
+    Command,
+    Elsewhere,
+    Masters,
+    Operation,
+    Pause,
+    Saying,
+    Through,
+)
 
 T = TypeVar("T")
 
@@ -78,6 +87,8 @@ def _aside(client: Client, step: Aside) -> Any:
             return client.nodes()
         case Saying():
             return step.server.execute(step.step)
+        case Through():
+            return step.connections.client().execute(step.step)
         case Elsewhere():
             return step.ask()
     raise TypeError(f"an operation yielded {step!r}")
@@ -92,6 +103,8 @@ async def _aaside(client: AsyncClient, step: Aside) -> Any:
             return await client.nodes()
         case Saying():
             return await step.server.execute(step.step)
+        case Through():
+            return await step.connections.async_client().execute(step.step)
         case Elsewhere():
             return await step.aask()
     raise TypeError(f"an operation yielded {step!r}")

@@ -16,7 +16,7 @@ class SessionInfo:
     ``created`` is when the sign-in (without one, the session) began, ``last_seen`` when its life was
     last extended. ``address`` and ``user_agent`` are what ``DEVICES`` lets the middleware keep.
     ``is_readable`` is False for a record that cannot be decoded, and ``why_unreadable`` says why; then only
-    handle and size are sure.
+    handle and size are sure. ``region`` is where it lives, None where there are no regions.
     """
 
     handle: str
@@ -31,3 +31,4 @@ class SessionInfo:
     is_current: bool = False
     is_readable: bool = True
     why_unreadable: str | None = None
+    region: str | None = None

@@ -56,7 +56,7 @@ from functools import lru_cache
 from hashlib import sha256, shake_256
 from typing import TypeGuard
 
-from django_redis_sessions.schemes import HASHED, SCHEMES, Plain, Scheme, digest, is_handle, is_plausible
+from django_redis_sessions.schemes import HASHED, SCHEMES, Scheme, digest, is_handle, is_plain, is_plausible
 
 __all__ = [
     "SCHEMES",
@@ -264,7 +264,7 @@ class Keys:
     @property
     def may_be_plain(self) -> bool:
         """Whether a session's name may be its session key, so that its handle need not lead to it."""
-        return any(isinstance(scheme, Plain) for scheme in self.schemes)
+        return any(map(is_plain, self.schemes))
 
     def name_in(self, record_key: bytes) -> str:
         """The name of the session whose record has this Redis key."""

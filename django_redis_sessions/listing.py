@@ -116,6 +116,8 @@ class Listing:
     users: dict[str, Any] = field(default_factory=dict)
     #: How many sessions were looked through so far; None if there was no need to.
     seen: int | None = None
+    #: Regions that are down, so that their sessions are not in the list.
+    missing: tuple[str, ...] = ()
 
 
 def listing(question: Question, own_handle: str | None) -> Listing:
@@ -166,7 +168,7 @@ def _some(question: Question, own_handle: str | None) -> Listing:
         cursor = page.next
         if page.infos or cursor is None:
             break
-    return Listing(rows(page.infos, own_handle), cursor)
+    return Listing(rows(page.infos, own_handle), cursor, missing=page.missing)
 
 
 def _searched(

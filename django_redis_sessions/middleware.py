@@ -29,7 +29,7 @@ from django.utils.html import escape
 from django.utils.http import http_date
 from django.utils.translation import get_language, gettext
 
-from django_redis_sessions import conf, current, floods
+from django_redis_sessions import conf, current, floods, regions
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import (
     SessionBudgetSpent,
@@ -67,6 +67,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
             request.session.tolerates_outage = True  # type: ignore[attr-defined]  # not every engine's
         if settings.anonymous_budget is not None:
             request.session.network = partial(network_of, request)  # type: ignore[attr-defined]  # as above
+        if settings.region_router is not None:
+            request.session.place = partial(regions.chosen_for, request)  # type: ignore[attr-defined]  # as above
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """A view that could not do without its session: 503, or 429. One that could sign nobody in any more: 403."""

@@ -55,6 +55,14 @@ class Saying(Aside):
 
 
 @dataclass(frozen=True, slots=True)
+class Through(Aside):
+    """Say this to another deployment, over its ``connections``."""
+
+    connections: Any
+    step: Command | list[Command]
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere(Aside):
     """Somebody else than Redis is asked, in the way that suits the caller; the reply is what they give.
 
@@ -94,6 +102,20 @@ def on(server: Any, operation: Operation[T]) -> Operation[T]:
 
     def said(step: Step) -> Operation[Any]:
         return (yield step if isinstance(step, Aside) else Saying(server, step))
+
+    return driven(operation, said)
+
+
+def say(step: Step) -> Operation[Any]:
+    """The reply to one step."""
+    return (yield step)
+
+
+def through(connections: Callable[[], Any], operation: Operation[T]) -> Operation[T]:
+    """``operation``, said to whichever deployment ``connections()`` leads to at each step."""
+
+    def said(step: Step) -> Operation[Any]:
+        return (yield step if isinstance(step, Aside) else Through(connections(), step))
 
     return driven(operation, said)
 
@@ -230,8 +252,8 @@ def begin(keys: Keys, session_key: str, record: bytes, ttl: int, budget: Budget)
     bucket = keys.bucket(budget.network)
     if not keys.are_spread:
         names = [bucket, keys.record(session_key)]
-        return (yield from _conditional(scripts.BEGIN, names, *budget.arguments, record, ttl))
-    outcome = yield from _conditional(scripts.BEGIN, [bucket], *budget.arguments)
+        return (yield from conditional(scripts.BEGIN, names, *budget.arguments, record, ttl))
+    outcome = yield from conditional(scripts.BEGIN, [bucket], *budget.arguments)
     if outcome is not Outcome.DONE:
         return outcome
     return Outcome.DONE if (yield from create(keys, session_key, record, ttl)) else Outcome.TAKEN
@@ -314,7 +336,7 @@ def save(
         names.append(keys.index(entry.user))
         arguments += entry.arguments(keys.name(session_key))
     life = records.life(header.touched, header.ttl)
-    return (yield from _conditional(scripts.SAVE, names, revision, record, life, header.ttl, *arguments))
+    return (yield from conditional(scripts.SAVE, names, revision, record, life, header.ttl, *arguments))
 
 
 def touch(
@@ -332,12 +354,13 @@ def admit(keys: Keys, session_key: str, entry: Entry) -> Operation[Result]:
 
     DONE, REVOKED or ``Full``.
     """
-    return (yield from _admit(keys, keys.name(session_key), entry))
+    return (yield from admit_named(keys, keys.name(session_key), entry))
 
 
-def _admit(keys: Keys, name: str, entry: Entry, former: str = "") -> Operation[Result]:
+def admit_named(keys: Keys, name: str, entry: Entry, former: str = "") -> Operation[Result]:
+    """``admit()`` under a name, in place of ``former`` if there is one."""
     arguments = entry.arguments(name, former)
-    return (yield from _conditional(scripts.ADMIT, [keys.index(entry.user)], *arguments))
+    return (yield from conditional(scripts.ADMIT, [keys.index(entry.user)], *arguments))
 
 
 def forget(keys: Keys, user: bytes, members: Sequence[str | bytes]) -> Operation[None]:
@@ -381,7 +404,7 @@ def take(
     if user and not keys.are_spread:
         names.append(keys.index(user))
         arguments = [RETENTION, keys.name(session_key)]
-    outcome = yield from _conditional(scripts.TAKE, names, revision, keys.channel, announcement, *arguments)
+    outcome = yield from conditional(scripts.TAKE, names, revision, keys.channel, announcement, *arguments)
     if user and keys.are_spread and outcome is Outcome.DONE:
         yield from tidied(keys, user, [keys.name(session_key)])
     return outcome
@@ -455,13 +478,13 @@ class Move:
     entry: Entry | None = None
     former: str = ""
 
-    def names(self, keys: Keys) -> tuple[str, str]:
-        """What stands for the session before and after."""
-        return self.former or keys.name(self.old), keys.name(self.new)
+    def names(self, keys: Keys, there: Keys | None = None) -> tuple[str, str]:
+        """What stands for the session before and after; ``there`` are the names of where it goes."""
+        return self.former or keys.name(self.old), (there or keys).name(self.new)
 
-    def announcement(self, keys: Keys) -> bytes:
+    def announcement(self, keys: Keys, there: Keys | None = None) -> bytes:
         """What listeners are told; nothing if they know the session by the handle that it keeps."""
-        old, new = map(keys.handle_of, self.names(keys))
+        old, new = map(keys.handle_of, self.names(keys, there))
         return announcements.rotated(old, new, self.user_id) if old != new else b""
 
 
@@ -481,7 +504,7 @@ def cycle(keys: Keys, move: Move, revision: bytes, record: bytes, ttl: int) -> O
     if move.entry is not None:
         names.append(keys.index(move.entry.user))
         arguments += move.entry.arguments(new, old)
-    return (yield from _conditional(scripts.CYCLE, names, revision, *arguments))
+    return (yield from conditional(scripts.CYCLE, names, revision, *arguments))
 
 
 def cycle_between_slots(
@@ -509,11 +532,11 @@ def cycle_between_slots(
     if move.entry is not None:
         # Nobody has the new key yet, so it may be noted when it exists already. The old name stays
         # until the old record is gone.
-        outcome = yield from _admit(keys, new, move.entry, old)
+        outcome = yield from admit_named(keys, new, move.entry, old)
     if outcome is Outcome.DONE:
         names = [keys.record_named(old), keys.moved(old)]
         leaving: list[str | bytes | int] = [new, MOVED_TTL, keys.channel, move.announcement(keys)]
-        outcome = yield from _conditional(scripts.LEAVE, names, revision, *leaving)
+        outcome = yield from conditional(scripts.LEAVE, names, revision, *leaving)
     if outcome is not Outcome.DONE:
         yield withdraw
     else:
@@ -583,12 +606,11 @@ def replicated(operation: Operation[T], replicas: int, patience_ms: int) -> Oper
 
 
 def follow(keys: Keys, session_key: str | None) -> Operation[str | None]:
-    """The key a session has moved to, if it has left an address. One round trip."""
+    """The key a session has moved to, if it has left an address, whoever accepts that. One round trip."""
     if session_key is None or not keys.accepts(session_key):
         return None
     address = yield ("GET", keys.forwarding(session_key))
-    new = None if address is None else forwarded(session_key, address)
-    return new if keys.accepts(new) else None
+    return None if address is None else forwarded(session_key, address)
 
 
 def run_script(script: Script, names: list[str], *arguments: str | bytes | int) -> Operation[Any]:
@@ -623,7 +645,8 @@ def or_raise(reply: Any) -> Any:
     return reply
 
 
-def _conditional(script: Script, names: list[str], *arguments: str | bytes | int) -> Operation[Result]:
+def conditional(script: Script, names: list[str], *arguments: str | bytes | int) -> Operation[Result]:
+    """What the script's reply means, for those that write only if nobody else has. As ``run_script()``."""
     reply = yield from run_script(script, names, *arguments)
     if isinstance(reply, int):
         return Outcome(reply)

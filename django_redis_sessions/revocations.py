@@ -64,8 +64,9 @@ async def watching(session: HasSessionKey | str, *, follow: bool = True) -> Asyn
     be reached, the watch begins all the same and learns later what it has missed; other errors, such as a
     missing right, are raised as ``SessionStoreError``.
     """
-    watches = Watches.of(conf.store())
-    watch = await watches.watch(session if isinstance(session, str) else session.session_key, follow)
+    session_key = session if isinstance(session, str) else session.session_key
+    watches = Watches.of(conf.store_of(session_key))
+    watch = await watches.watch(session_key, follow)
     try:
         yield watch
     finally:

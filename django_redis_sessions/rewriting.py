@@ -41,6 +41,16 @@ class Rewritten:
     #: How many were protected how, when they were found: ``{"encrypted, key 1f00ab42": 3}``.
     by_key: Counter[str] = field(default_factory=Counter)
 
+    def __add__(self, other: Rewritten) -> Rewritten:
+        return Rewritten(
+            self.found + other.found,
+            self.rewritten + other.rewritten,
+            self.current + other.current,
+            self.missed + other.missed,
+            self.unreadable + other.unreadable,
+            self.by_key + other.by_key,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

@@ -10,6 +10,9 @@ say of the text in a cookie whether it may be one of theirs, and by which name i
 - a dotted path: a project's own class with the two methods of ``Scheme``. It is called with SECRET_KEY, and
   once more for each of SECRET_KEY_FALLBACKS, whose session keys are honoured and replaced.
 
+Where there are several regions, the name of the one that a session lives in stands in front of each of these, and a
+dot, which is in no session key that Django or this package makes; without a name it lives in the first.
+
 A name is a *handle*, 24 characters that let nobody in, or, of plain keys alone, the session key. So that
 the two cannot be taken for each other, no plain key has 24 characters: whoever reads a handle in a
 log shall not sign in by it.
@@ -43,8 +46,9 @@ _LETTERS, _LENGTH = "abcdefghijklmnopqrstuvwxyz0123456789", 32
 #: Characters of a signed key that are random, 126 bits, and that prove it, 114 bits. Other
 #: applications keep session keys in columns of 40 characters.
 RANDOM, PROOF = 21, 19
-_SIGNED = re.compile(rf"[0-9A-Za-z_-]{{{RANDOM + PROOF}}}", re.ASCII).fullmatch
 _SALT = b"django_redis_sessions.schemes.signed"
+#: What stands between the name of a region and the rest of a session key.
+TAG_END = "."
 
 
 class Scheme(Protocol):
@@ -106,9 +110,11 @@ class Plain(Hashed):
 class Signed:
     """Who has not got the secret cannot make a session key, not even one that leads nowhere."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_proof_length", "_shape")
 
-    def __init__(self, secret: str | bytes) -> None:
+    def __init__(self, secret: str | bytes, room: int = RANDOM + PROOF) -> None:
+        self._proof_length = room - RANDOM
+        self._shape = re.compile(rf"[0-9A-Za-z_-]{{{room}}}", re.ASCII).fullmatch
         whole = secret.encode() if isinstance(secret, str) else secret
         # A key of its own, so that nothing else that is made with the secret can pass for a proof.
         self._key = sha256(_SALT + whole).digest()
@@ -121,7 +127,7 @@ class Signed:
 
     def name(self, session_key: str) -> str | None:
         """As ``Scheme.name()``."""
-        if not _SIGNED(session_key):
+        if not self._shape(session_key):
             return None
         if not compare_digest(session_key[RANDOM:], self._proof(session_key[:RANDOM])):
             return None
@@ -129,7 +135,41 @@ class Signed:
 
     def _proof(self, seed: str) -> str:
         mac = blake2b(seed.encode(), key=self._key, digest_size=15).digest()
-        return b2a_base64(mac, newline=False).translate(_URL_SAFE)[:PROOF].decode()
+        return b2a_base64(mac, newline=False).translate(_URL_SAFE)[: self._proof_length].decode()
+
+
+class Regional:
+    """The session keys of another scheme, behind the name of the region that the sessions live in."""
+
+    __slots__ = ("_region", "scheme")
+
+    def __init__(self, region: str, scheme: Scheme) -> None:
+        self._region, self.scheme = region, scheme
+
+    def new(self) -> str:
+        """As ``Scheme.new()``."""
+        return f"{self._region}{TAG_END}{self.scheme.new()}"
+
+    def name(self, session_key: str) -> str | None:
+        """As ``Scheme.name()``; another one in each region."""
+        if tag_of(session_key) != self._region:
+            return None
+        name = self.scheme.name(session_key[len(self._region) + 1 :])
+        if name is None:
+            return None
+        tagged = f"{self._region}{TAG_END}{name}"
+        return digest(tagged) if is_handle(name) else tagged
+
+
+def tag_of(session_key: str) -> str:
+    """What stands in front of the first dot, where regions have their names; "" if there is no dot."""
+    tag, end, _ = session_key.partition(TAG_END)
+    return tag if end else ""
+
+
+def is_plain(scheme: Scheme) -> bool:
+    """Whether the name of a session is its session key."""
+    return isinstance(scheme.scheme if isinstance(scheme, Regional) else scheme, Plain)
 
 
 class Own:
@@ -185,9 +225,9 @@ class _OnTrial:
 
 
 HASHED = Hashed()
-_BUILT_IN: dict[str, Callable[[str | bytes], Scheme]] = {
-    "hashed": lambda secret: HASHED,
-    "plain": lambda secret: Plain(),
+_BUILT_IN: dict[str, Callable[[str | bytes, int], Scheme]] = {
+    "hashed": lambda secret, room: HASHED,
+    "plain": lambda secret, room: Plain(),
     "signed": Signed,
 }
 
@@ -197,18 +237,21 @@ def needs_secrets(names: Iterable[str]) -> bool:
     return any(name not in ("hashed", "plain") for name in names)
 
 
-def schemes(names: Iterable[str], secrets: Sequence[str | bytes]) -> tuple[Scheme, ...]:
-    """The schemes of these names; the first of the ``secrets`` is for new session keys.
+def schemes(names: Iterable[str], secrets: Sequence[str | bytes], region: str = "") -> tuple[Scheme, ...]:
+    """The schemes of these names, in a ``region`` if there are any; the first of the ``secrets`` is for new keys.
 
     Imports what a dotted path names; ``SessionStoreMisconfigured`` if that cannot be done.
     """
     if not secrets and needs_secrets(names := [*names]):
         raise SessionStoreMisconfigured("Session keys that are signed need a secret, and none was given.")
     made: list[Scheme] = []
+    # A signed key has its 40 characters with the region's name too.
+    room = RANDOM + PROOF - (len(region) + len(TAG_END) if region else 0)
     for name in names:
-        make = _BUILT_IN.get(name) or _own(name)
-        made += [make(secret) for secret in (secrets if needs_secrets([name]) else ("",))]
-    return tuple(made)
+        for secret in secrets if needs_secrets([name]) else ("",):
+            built_in = _BUILT_IN.get(name)
+            made.append(built_in(secret, room) if built_in else _own(name)(secret))
+    return tuple(Regional(region, scheme) for scheme in made) if region else tuple(made)
 
 
 def problem(path: str, secret: str | bytes) -> str | None:

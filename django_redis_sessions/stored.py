@@ -43,8 +43,10 @@ from django_redis_sessions.operations import (
     Outcome,
     Pause,
     Result,
+    through,
 )
 from django_redis_sessions.records import Header
+from django_redis_sessions.relocations import There, relocate
 from django_redis_sessions.store import Store
 
 #: So many rivals in a row are no coincidence: something writes this session in a loop.
@@ -126,6 +128,10 @@ class StoredSession(ABC):
     def _store(self) -> Store:
         """Where the session is kept."""
 
+    def _store_of(self, session_key: str) -> Store:
+        """Where the session with this key would be kept; in one place, unless the surroundings know several."""
+        return self._store
+
     @abstractmethod
     def _dumps(self, data: Any) -> bytes:
         """Bytes for ``data``, or for one value of it."""
@@ -173,8 +179,8 @@ class StoredSession(ABC):
     def _loading(self, reading: Operation[Located | None]) -> Operation[dict[str, Any]]:
         """The data that ``reading`` finds; without a stored session ``{}``, and the session key is taken away."""
         located = yield from reading
-        if located is None and self._follows_moves and (yield from self._following()):
-            located = yield from self._reading()
+        if located is None and self._follows_moves:
+            located = yield from self._tracing()
         if located is None and self._session_key is not None:
             located = yield from self._arriving(self._session_key)
         record = self._noted(located)
@@ -226,9 +232,12 @@ class StoredSession(ABC):
 
     def _existing(self, session_key: str | None) -> Operation[bool]:
         """Whether a session with this key is stored, here or where it would be adopted from."""
-        if (yield from operations.exists(self._store.keys, session_key)):
+        if session_key is None:
+            return False
+        store = self._store_of(session_key)
+        if (yield from self._at(store, operations.exists(store.keys, session_key))):
             return True
-        return session_key is not None and (yield from self._is_elsewhere(session_key))
+        return (yield from self._is_elsewhere(session_key))
 
     def _deleting(self, session_key: str | None) -> Operation[None]:
         """End the session with this key, wherever it may have moved to."""
@@ -236,14 +245,18 @@ class StoredSession(ABC):
         yield from (ending if session_key is None else self._ending_elsewhere(session_key, ending))
 
     def _ending_here(self, session_key: str | None) -> Operation[None]:
-        was_there = yield from self._ending(session_key)
-        if not was_there and self._follows_moves:
-            yield from self._ending((yield from operations.follow(self._store.keys, session_key)))
+        for _ in range(operations.MOST_MOVES):
+            has_ended = yield from self._ending(session_key)
+            if session_key is None or has_ended or not self._follows_moves:
+                return
+            store = self._store_of(session_key)
+            session_key = yield from self._at(store, operations.follow(store.keys, session_key))
 
     def _ending(self, session_key: str | None) -> Operation[bool]:
         if session_key is None:
             return False
-        names, handle = self._store.keys, self._store.keys.handle(session_key)
+        store = self._store_of(session_key)
+        names, handle = store.keys, store.keys.handle(session_key)
         known = self._baseline.header if self._baseline is not None else None
         is_known = known is not None and session_key == self._session_key
         user_id = self._owner(self._baseline_data()) if is_known else None
@@ -254,31 +267,44 @@ class StoredSession(ABC):
             ending = operations.end(names, session_key, announcement, known.user)
         else:
             ending = operations.end_whosever(names, session_key, announcement)
-        ended = yield from self._durably(ending)
+        ended = yield from self._at(store, self._durably(ending))
         if ended:
             self._news.append(Revoked(handle, user_id, "logout"))
         return ended
 
-    def _cycling(self, leaves_address: bool) -> Operation[None]:
-        """Move to a new key. Without a stored session an anonymous visitor starts anew, a login never does."""
+    def _cycling(self, leaves_address: bool, region: Store | None = None) -> Operation[None]:
+        """Move to a new key, in another ``region`` if one is given.
+
+        Without a stored session an anonymous visitor starts anew, a login never does.
+        """
         if self._session_key is None:
             yield from self._creating(has_budget=False)
             return
         for attempt in range(ATTEMPTS):
             yield from self._making_way(attempt)
+            here = self._store
+            there = here if region is None else region
+            if there is here and region is not None:
+                # Another request has been faster.
+                yield from self._replacing("merge")
+                return
             baseline = self._baseline
             payload, header = self._dumps(self._session_cache), self._header(self._session_cache)
             user_id = self._owner(self._session_cache)
             entry = self._entry(header, user_id)
             address_ttl = self._address_ttl(header) if leaves_address else 0
-            move = Move(self._session_key, self._new_session_key(), address_ttl, user_id, entry, self._name)
+            if region is not None:
+                # Whoever moves a session need not be its visitor, who hears of it with the next request.
+                address_ttl = header.ttl
+                entry = self._signed_in_before(entry, header)
+            move = Move(self._session_key, there.keys.new(), address_ttl, user_id, entry, self._name)
             if header.ttl == 0:
-                yield from operations.delete(self._store.keys, move.old)
+                yield from operations.delete(here.keys, move.old)
                 outcome: Result = Outcome.DONE
             else:
                 record = self._sealed(payload, header, move.new)
                 revision = baseline.revision if baseline else b""
-                cycling = operations.cycle(self._store.keys, move, revision, record, header.ttl)
+                cycling = self._to(there, move, revision, record, header.ttl)
                 # At a sign-in the final save waits for the replicas, and for this write with it.
                 outcome = yield from (self._durably(cycling) if header.user else cycling)
                 header = records.header_of(record)
@@ -290,7 +316,7 @@ class StoredSession(ABC):
                 return
             if outcome is Outcome.GONE:
                 has_followed = self._follows_moves and (yield from self._following())
-                if has_followed and leaves_address:
+                if has_followed and leaves_address and region is None:
                     # Another request has moved the session for the same reason: stay with its key.
                     yield from self._replacing("merge")
                     return
@@ -302,14 +328,33 @@ class StoredSession(ABC):
                     raise self.Ended
                 else:
                     yield from self._creating(has_budget=False)
-                    return
+                    if region is None:
+                        return
             if outcome is Outcome.REVOKED:
                 raise self.Ended
             if isinstance(outcome, Full):
-                yield from self._making_room(entry, outcome)
+                yield from self._making_room(entry, outcome, there)
             elif isinstance(outcome, bytes):
                 self._settle(outcome, self._policy)
         raise self._too_many_rivals()
+
+    def _to(self, there: Store, move: Move, revision: bytes, record: bytes, ttl: int) -> Operation[Result]:
+        """``operations.cycle()``, within the deployment that the session is in or out of it."""
+        names = self._store.keys
+        if there is self._store:
+            return operations.cycle(names, move, revision, record, ttl)
+        is_login = records.header_of(record).user
+        target = There(
+            there.keys,
+            lambda operation: self._at(there, self._durably(operation) if is_login else operation),
+        )
+        return relocate(names, target, move, revision, record, ttl)
+
+    def _at(self, store: Store, operation: Operation[T]) -> Operation[T]:
+        """``operation``, said to another store than the session's if that is where it belongs."""
+        if store is self._store:
+            return operation
+        return through(lambda: store.connections, operation)
 
     def _mutating(self, key: str, function: Callable[[Any], Any], default: Any) -> Operation[Any]:
         """Apply ``function`` to the stored value, and store the result before anybody else changes it."""
@@ -403,7 +448,11 @@ class StoredSession(ABC):
             yield from self._admitting(session_key, entry)
         self._know(record, payload)
         self._is_new = True
-        self._news.append(Created(self._store.keys.handle(session_key), user_id))
+        self._news.append(Created(self._handle(session_key), user_id))
+
+    def _handle(self, session_key: str) -> str:
+        """The public handle of the session with this key."""
+        return self._store_of(session_key).keys.handle(session_key)
 
     def _budget(self) -> Budget | None:
         """What a new anonymous session is paid from; None where there is no budget, or nobody knows whose."""
@@ -436,14 +485,16 @@ class StoredSession(ABC):
                 raise
         raise self._too_many_rivals()
 
-    def _making_room(self, entry: Entry | None, full: Full) -> Operation[None]:
+    def _making_room(self, entry: Entry | None, full: Full, store: Store | None = None) -> Operation[None]:
         """Let the user have one session more, or raise ``SessionLimitReached``."""
         assert entry is not None
-        oldest_out = self._store.settings.on_limit == "oldest-out"
-        ended = yield from indexes.make_room(self._store.keys, entry, full, oldest_out=oldest_out)
+        store = store or self._store
+        oldest_out = store.settings.on_limit == "oldest-out"
+        making = indexes.make_room(store.keys, entry, full, oldest_out=oldest_out)
+        ended = yield from self._at(store, making)
         if ended is None:
             raise SessionLimitReached(entry.limit)
-        handle_of = self._store.keys.handle_of
+        handle_of = store.keys.handle_of
         self._news += [Revoked(handle_of(name), entry.user_id, "limit") for name in ended]
 
     def _replacing(self, policy: str) -> Operation[None]:
@@ -531,15 +582,14 @@ class StoredSession(ABC):
 
     def _having_moved(self, move: Move) -> Operation[None]:
         """The session has another key than before."""
-        handle = self._store.keys.handle
-        self._news.append(Rotated(handle(move.old), handle(move.new), move.user_id))
+        self._news.append(Rotated(self._handle(move.old), self._handle(move.new), move.user_id))
         yield from self._leaving_elsewhere(move.old)
 
     def _finding_again(self) -> Operation[bytes | None]:
         """The record of a session that is not where it was, if another request has moved it."""
         if not self._follows_moves:
             return None
-        return self._noted((yield from self._reading()))
+        return self._noted((yield from self._reading()) or (yield from self._tracing()))
 
     def _passing_on(
         self, former: bytes | None, user: bytes, data: dict[str, Any], former_name: str
@@ -549,7 +599,7 @@ class StoredSession(ABC):
         if former and self._has_index:
             yield from operations.tidied(self._store.keys, former, [former_name])
         if user:
-            self._news.append(Created(self._store.keys.handle(self._session_key), self._owner(data)))
+            self._news.append(Created(self._handle(self._session_key), self._owner(data)))
 
     def _after(self, outcome: Result, policy: str) -> Operation[None]:
         """Make another attempt possible, or raise."""
@@ -582,12 +632,22 @@ class StoredSession(ABC):
     def _following(self) -> Operation[bool]:
         """Take over the key that the session has moved to; False if it has not moved."""
         moved = yield from operations.follow(self._store.keys, self._session_key)
-        if moved is None:
+        if moved is None or not self._store_of(moved).keys.accepts(moved):
             return False
         self._session_key = moved
         # Whoever still has the old key needs the new one before the address is gone.
         self._changed()
         return True
+
+    def _tracing(self) -> Operation[Located | None]:
+        """The record of a session that is not where it was, and its key, however often it has moved."""
+        for _ in range(operations.MOST_MOVES):
+            if not (yield from self._following()):
+                return None
+            located = yield from self._reading()
+            if located is not None:
+                return located
+        return None
 
     def _extending(self, baseline: Baseline, header: Header, data: dict[str, Any]) -> Operation[None]:
         """Give a session that is read the life it would be saved with, if that is due now."""
@@ -681,7 +741,7 @@ class StoredSession(ABC):
 
     def _fitting(self, payload: bytes, header: Header, session_key: str, *, is_new: bool = False) -> bytes:
         """The record, which is no larger than it may be; ``SessionTooLarge`` without one."""
-        digest = self._store.keys.handle(session_key)
+        digest = self._handle(session_key)
         known = self._baseline.payload if self._baseline is not None else None
         if len(payload) <= self._store.sizes.harmless or (known is not None and len(payload) <= len(known)):
             # What is stored already may stay as large as it is: it must be possible to sign out, to move to
@@ -805,6 +865,16 @@ class StoredSession(ABC):
             began_us=self._began_us,
             limit=self._store.settings.max_sessions_per_user,
         )
+
+    def _signed_in_before(self, entry: Entry | None, header: Header) -> Entry | None:
+        """``entry`` for a session that arrives as it is: a revocation since its sign-in is meant for it.
+
+        Where it comes from, the same revocation may not have reached it yet.
+        """
+        if entry is None or header.created >= self._began_us // 1_000_000:
+            return entry
+        # Nobody knows when in that second it was, and whoever signs in after a revocation may do so at once.
+        return replace(entry, began_us=header.created * 1_000_000 + 999_999)
 
     @staticmethod
     def _is_noted(known: Header | None, header: Header) -> bool:

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import partial
 from itertools import count
 from typing import Any
@@ -229,7 +230,8 @@ def do(way: str, runner: asyncio.Runner) -> Callable[..., Any]:
         async def awaited() -> Any:
             return await twin(*args, **kwargs)
 
-        return runner.run(awaited())
+        # As in a request, what was set around the call holds in it.
+        return runner.run(awaited(), context=copy_context())
 
     return call
 

@@ -10,14 +10,22 @@ import pytest
 from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.blocking import BlockingClient
 from django_redis_sessions.clusters import AwaitingCluster, BlockingCluster
-from django_redis_sessions.store import Store
+from django_redis_sessions.store import Store, Stores
 
 
-def watch(patch: pytest.MonkeyPatch, store: Store, see: Callable[[Any], object]) -> None:
-    """Have ``see(command)`` called before each command that the store's clients send."""
-    is_cluster = store.connections.is_cluster
-    blocking: Any = BlockingCluster if is_cluster else BlockingClient
-    awaiting: Any = AwaitingCluster if is_cluster else AwaitingClient
+def watch(patch: pytest.MonkeyPatch, store: Store | Stores, see: Callable[[Any], object]) -> None:
+    """Have ``see(command)`` called before each command that the clients of the store, or of several, send."""
+    stores = store if isinstance(store, Stores) else [store]
+    for is_cluster in {each.connections.is_cluster for each in stores}:
+        _watch(
+            patch,
+            BlockingCluster if is_cluster else BlockingClient,
+            AwaitingCluster if is_cluster else AwaitingClient,
+            see,
+        )
+
+
+def _watch(patch: pytest.MonkeyPatch, blocking: Any, awaiting: Any, see: Callable[[Any], object]) -> None:
     execute, aexecute = blocking.execute, awaiting.execute
 
     def watched(client: Any, command: Any) -> Any:
@@ -35,7 +43,9 @@ def watch(patch: pytest.MonkeyPatch, store: Store, see: Callable[[Any], object])
 class Race:
     """Counts the commands a store's clients send, and lets ``by()`` act before number ``before``."""
 
-    def __init__(self, store: Store, by: Callable[[], Any], before: int, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, store: Store | Stores, by: Callable[[], Any], before: int, patch: pytest.MonkeyPatch
+    ) -> None:
         self.sent = 0
         self.happened = False
         self._store = store

@@ -15,7 +15,7 @@ from django_redis_sessions.errors import SessionStoreRefused, SessionStoreUnavai
 from django_redis_sessions.keys import digest
 from django_redis_sessions.masking import MASK
 from django_redis_sessions.records import LIFE_OFFSET, header_of, life
-from django_redis_sessions.sessions import looking
+from django_redis_sessions.sessions import Page, looking
 from django_redis_sessions.sessions.ranking import _Ranking
 
 pytestmark = pytest.mark.operator
@@ -184,8 +184,8 @@ class TestARanking:
         other = SessionStoreRefused("WRONGTYPE")
         ranking.receive([b"start", b"", other, other, 0, other])
         with pytest.raises(StopIteration) as done:
-            ranking.page().send(None)
-        assert (done.value.value.infos, done.value.value.next) == ([], None)
+            ranking.infos().send(None)
+        assert ranking.page([done.value.value]) == Page([], None)
 
 
 class TestPaging:

@@ -228,6 +228,8 @@ class TestThePageOfSettings:
         found |= {message.id for message in checks.check_devices()}
         settings.AUTH_PASSWORD_VALIDATORS = [{"NAME": "django_redis_sessions.passwords.RevokeOtherSessions"}]
         found |= {message.id for message in checks.check_password_validator()}
+        settings.SESSION_REDIS = {"REGIONS": {"eu": "redis://eu"}, "REGION_ROUTER": "nowhere.to_be_found"}
+        found |= {message.id for message in checks.check_region_router()}
         settings.SESSION_REDIS = {"METRICS": "nowhere.to_be_found"}
         found |= {message.id for message in checks.check_metrics()}
         settings.SESSION_REDIS = {"FALLBACK_ENGINES": ["nowhere.to_be_found"]}
@@ -330,6 +332,9 @@ class TestThePageOfTheCommand:
         # Django's own options are accepted here as well, but explained by Django.
         own = [action for action in parser._actions if action.help != argparse.SUPPRESS]
         options = {text for action in own for text in action.option_strings}
+        # Every subcommand has it, so the page explains it once, before all of them.
+        assert "`--region`" in page("command.md").partition("\n## ")[0]
+        options.remove("--region")
         rows = [row for table in tables(section(page("command.md"), f"## `{name}`")) for row in table]
         documented = {word.partition(" ")[0] for row in rows for word in code_words(row[0])}
         documented -= set(exposition.METRICS)

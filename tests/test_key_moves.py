@@ -608,7 +608,7 @@ class TestAMoveOnAClusterThatWasStoppedHalfWay:
     @pytest.fixture
     def stopped(self, monkeypatch):
         """Meanwhile no session leaves its old name, as if the connection were lost in that moment."""
-        conditional = operations._conditional
+        conditional = operations.conditional
 
         def stop(script, *arguments):
             if script is scripts.LEAVE:
@@ -618,7 +618,7 @@ class TestAMoveOnAClusterThatWasStoppedHalfWay:
         @contextmanager
         def stopped():
             with monkeypatch.context() as patch:
-                patch.setattr(operations, "_conditional", stop)
+                patch.setattr(operations, "conditional", stop)
                 yield
 
         return stopped

@@ -13,22 +13,29 @@ from typing import Self
 class Wire:
     """A unix socket that relays to ``server``; counts round trips and keeps what the clients sent."""
 
-    def __init__(self, server: str, directory: Path) -> None:
+    def __init__(self, server: str, directory: Path, name: str = "wire") -> None:
         self._server = server
-        self.socket = str(directory / "wire.sock")
+        self.socket = str(directory / f"{name}.sock")
         self._listener = socket.socket(socket.AF_UNIX)
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
+        self._is_asked, self._is_due = threading.Event(), threading.Event()
+        self._is_due.set()
         self.reset()
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
 
+    def answer_after(self, other: Wire) -> None:
+        """Hold back all answers until somebody has asked ``other``; gives up after some seconds."""
+        self._is_due = other._is_asked
+
     def reset(self) -> None:
         """Start counting anew."""
         self.round_trips = 0
         self.sent = b""
+        self._is_asked.clear()
 
     def __enter__(self) -> Self:
         self._listener.bind(self.socket)
@@ -69,6 +76,9 @@ class Wire:
                     # A burst that follows a reply, or is the first, begins a round trip.
                     self.round_trips += not turns.is_clients
                     self.sent += chunk
+                    self._is_asked.set()
+                elif not self._is_due.wait(5):
+                    return
                 turns.is_clients = is_client
                 target.sendall(chunk)
         with contextlib.suppress(OSError):

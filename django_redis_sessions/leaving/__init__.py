@@ -33,7 +33,7 @@ class Leaving(_Base):
     def load(self) -> dict[str, Any]:
         """As Django's engine; a session that is still in Redis is fetched from there first, once."""
         session_key = self.session_key
-        if conf.store().keys.accepts(session_key):
+        if conf.store_of(session_key).keys.accepts(session_key):
             _bring(self.target, session_key)
         return dict(super().load())
 
@@ -52,7 +52,7 @@ class Leaving(_Base):
     def delete(self, session_key: str | None = None) -> None:
         """End the session in both."""
         ended = self.session_key if session_key is None else session_key
-        if conf.store().keys.accepts(ended):
+        if conf.store_of(ended).keys.accepts(ended):
             _end(ended)
         super().delete(session_key)
 
@@ -63,7 +63,7 @@ class Leaving(_Base):
 
 def _bring(target: str, session_key: str) -> None:
     """Put the session that is here under this key into the other engine, and end there what has ended here."""
-    store = conf.store()
+    store = conf.store_of(session_key)
     client = store.connections.client()
     here, mark = run(client, arrivals.both(store.keys, session_key))
     if mark == GONE or (here is None and mark is None):
@@ -88,11 +88,11 @@ def _bring(target: str, session_key: str) -> None:
 
 
 def _is_here(session_key: str) -> bool:
-    store = conf.store()
+    store = conf.store_of(session_key)
     return run(store.connections.client(), operations.exists(store.keys, session_key))
 
 
 def _end(session_key: str) -> None:
-    store = conf.store()
+    store = conf.store_of(session_key)
     announcement = announcements.revoked(store.keys.handle(session_key), None, "logout")
     run(store.connections.client(), operations.end_whosever(store.keys, session_key, announcement))

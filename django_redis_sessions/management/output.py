@@ -96,6 +96,7 @@ def as_fields(info: SessionInfo, username: str | None) -> dict[str, Any]:
         "size": info.size,
         "address": info.address,
         "user_agent": info.user_agent,
+        **({"region": info.region} if info.region is not None else {}),
     }
 
 

@@ -1,8 +1,9 @@
 """Which Lua scripts does this package run in Redis?
 
 One file each, under a header that names KEYS, ARGV, reply and units. Every script touches keys of
-one session in one slot, except ``cycle``, and ``save`` and ``take`` where they are given an index: those are for
-servers without slots. ``admit`` and ``forget`` are no scripts but functions in front of those that need them.
+one session in one slot, except ``cycle``, ``save`` and ``take`` where they are given an index, and ``leave`` where
+it is given an address: those are for servers without slots. ``admit`` and ``forget`` are no scripts but functions
+in front of those that need them.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from django_redis_sessions import conf, walks
+from django_redis_sessions import conf, regions, walks
 from django_redis_sessions.backend import SessionStore
-from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import Operation
 from django_redis_sessions.sessions.shown import data_in
 from django_redis_sessions.walks import Progress
@@ -76,7 +76,7 @@ def contents(
     Records of more than 64 kB are left out. ``patience`` as in ``purge()``.
     """
     found = Contents()
-    run(conf.store().connections.client(), _reading(found, sample, rate, progress, patience))
+    regions.in_turn(partial(_reading, found, sample, rate, progress, patience)).all()
     return found
 
 
@@ -89,7 +89,7 @@ async def acontents(
 ) -> Contents:
     """Async twin of ``contents()``."""
     found = Contents()
-    await arun(conf.store().connections.async_client(), _reading(found, sample, rate, progress, patience))
+    (await regions.ain_turn(partial(_reading, found, sample, rate, progress, patience))).all()
     return found
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from django_redis_sessions import census, conf, walks
-from django_redis_sessions.executors import arun, run
+from django_redis_sessions import census, conf, regions, walks
 from django_redis_sessions.footing import Pace
 from django_redis_sessions.operations import Operation
 from django_redis_sessions.walks import Progress
@@ -23,6 +23,8 @@ class Statistics:
     keys_in_database: int | None
     #: Whether the census stopped before it had seen every session.
     sampled: bool
+    #: Regions that are down, whose sessions are not in the figures.
+    missing: tuple[str, ...] = ()
 
     @property
     def largest(self) -> list[tuple[str, int]]:
@@ -39,6 +41,7 @@ class Statistics:
             "sampled": self.sampled,
             "keys_in_database": self.keys_in_database,
             "server": self.server,
+            **({"missing_regions": [*self.missing]} if self.missing else {}),
         }
 
 
@@ -49,45 +52,44 @@ def statistics(
 
     One round trip for every 500 keys in the database, none of them long for the server. Raises
     ``SessionStoreError``. ``progress`` is called after each page. ``patience`` as in ``purge()``; a
-    server that was restarted meanwhile is an error, since its sessions could be counted twice.
+    server that was restarted meanwhile is an error, since its sessions could be counted twice. Those of all
+    regions together; one that is down is ``missing``.
     """
-    return run(conf.store().connections.client(), _surveying(sample, progress, patience))
+    survey = _Survey(sample, progress, patience)
+    return survey.statistics(regions.in_turn(survey.of_region))
 
 
 async def astatistics(
     sample: int | None = None, progress: Callable[[Progress], object] = bool, *, patience: float = 0
 ) -> Statistics:
     """Async twin of ``statistics()``."""
-    return await arun(conf.store().connections.async_client(), _surveying(sample, progress, patience))
+    survey = _Survey(sample, progress, patience)
+    return survey.statistics(await regions.ain_turn(survey.of_region))
 
 
 def count() -> int:
-    """The exact number of stored sessions. One round trip for every 500 keys of the database."""
-    return run(conf.store().connections.client(), _counting())
+    """The exact number of stored sessions. One round trip for every 500 keys of the database.
+
+    Those of all regions together, counted at a time; ``SessionStoreUnavailable`` if one is down.
+    """
+    return sum(regions.ask(_counting).all())
 
 
 async def acount() -> int:
     """Async twin of ``count()``."""
-    return await arun(conf.store().connections.async_client(), _counting())
+    return sum((await regions.aask(_counting)).all())
 
 
 def server_facts() -> list[dict[str, str]]:
     """Each master's INFO by name, ``{}`` where an ACL rule forbids it. One round trip for each master."""
-    return run(conf.store().connections.client(), walks.everywhere(lambda _: walks.server_info()))
+    asked = regions.ask(lambda: walks.everywhere(lambda _: walks.server_info()))
+    return [*chain.from_iterable(asked.all())]
 
 
 def _counting() -> Operation[int]:
     keys = conf.store().keys
     counts = yield from walks.everywhere(lambda _: walks.purge(keys, census.everything, dry_run=True))
     return sum(counts)
-
-
-def _surveying(
-    sample: int | None, progress: Callable[[Progress], object], patience: float
-) -> Operation[Statistics]:
-    survey = _Survey(sample, progress, patience)
-    yield from walks.everywhere(lambda _: survey.of_node())
-    return survey.statistics()
 
 
 class _Survey:
@@ -101,6 +103,10 @@ class _Survey:
         self._infos: list[dict[str, str]] = []
         self._is_complete = True
 
+    def of_region(self) -> Operation[list[None]]:
+        """Add what is on the masters of one region."""
+        return walks.everywhere(lambda _: self.of_node())
+
     def of_node(self) -> Operation[None]:
         """Add one master's sessions, unless the sample is large enough already."""
         self._infos.append((yield from walks.server_info()))
@@ -112,12 +118,15 @@ class _Survey:
         )
         self._is_complete = self._is_complete and self._census.is_complete
 
-    def statistics(self) -> Statistics:
+    def statistics(self, answers: regions.Answers[list[None]]) -> Statistics:
         """What was added up."""
+        answers.reachable()
+        missing = tuple(region for region in answers.errors if region is not None)
         keys = [int(info["dbsize"]) for info in self._infos if "dbsize" in info]
         return Statistics(
             census=self._census,
             server=census.server_facts(self._infos),
             keys_in_database=sum(keys) if keys else None,
-            sampled=not self._is_complete,
+            sampled=not self._is_complete or bool(missing),
+            missing=missing,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from functools import partial
+from itertools import chain
 from time import perf_counter, time
 
-from django_redis_sessions import arrivals, census, conf, diagnosis, examinations, indexes, walks
+from django_redis_sessions import arrivals, census, conf, diagnosis, examinations, indexes, regions, walks
 from django_redis_sessions.diagnosis import Finding, Severity, Stored
 from django_redis_sessions.errors import CorruptRecord, SessionStoreError
-from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import Operation
 from django_redis_sessions.protection import FOREIGN
 from django_redis_sessions.records import header_of
@@ -30,13 +31,13 @@ def diagnose(sample: int = USUAL_SAMPLE) -> list[Finding]:
     Raises nothing when Redis fails: that is a finding.
     """
     problems = diagnosis.of_problems(conf.problems())
-    return problems or run(conf.store().connections.client(), _diagnosing(sample))
+    return problems or _together(regions.in_turn(partial(_diagnosing, sample)))
 
 
 async def adiagnose(sample: int = USUAL_SAMPLE) -> list[Finding]:
     """Async twin of ``diagnose()``."""
     problems = diagnosis.of_problems(conf.problems())
-    return problems or await arun(conf.store().connections.async_client(), _diagnosing(sample))
+    return problems or _together(await regions.ain_turn(partial(_diagnosing, sample)))
 
 
 def acl_rules(*, command: bool = False, announces: bool = True, listens: bool = False) -> Rights:
@@ -53,6 +54,11 @@ def acl_rules(*, command: bool = False, announces: bool = True, listens: bool = 
         listens=listens,
         leaves=conf.is_leaving(),
     )
+
+
+def _together(answers: regions.Answers[list[Finding]]) -> list[Finding]:
+    """The findings of all regions, those about the site once."""
+    return [*dict.fromkeys(chain.from_iterable(answers.all()))]
 
 
 def _diagnosing(sample: int) -> Operation[list[Finding]]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import time, time_ns
 from typing import Any
 
-from django_redis_sessions import announcements, census, conf, indexes, operations, signals, walks
+from django_redis_sessions import announcements, census, conf, indexes, operations, regions, signals, walks
 from django_redis_sessions.announcements import Revoked
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.errors import CorruptRecord
-from django_redis_sessions.executors import arun, run
 from django_redis_sessions.footing import AT_ONCE, Pace, Place
 from django_redis_sessions.indexes import Ended
 from django_redis_sessions.keys import user_marker
-from django_redis_sessions.operations import Operation
+from django_redis_sessions.operations import Operation, through
 from django_redis_sessions.records import header_of
+from django_redis_sessions.relocations import whereabouts
 from django_redis_sessions.sessions.looking import named
 from django_redis_sessions.sessions.shown import names_of, needs_index, user_id_in, user_id_of
+from django_redis_sessions.store import Store
 from django_redis_sessions.stored import StoredSession
 from django_redis_sessions.walks import Progress
 
@@ -28,18 +30,19 @@ MOST_PASSES = 10
 def revoke(handle: str, reason: str = "revoked") -> bool:
     """End the session with this handle; False if there is none. No request that is under way revives it.
 
-    Three round trips. A session that moves to another key at this moment is followed.
+    Three round trips. A session that moves to another key at this moment is followed, to another region too.
+    All regions are asked at a time; if one is down, what was asked of the others is done before that is raised.
     """
-    ended = run(conf.store().connections.client(), _revoking(handle, reason))
-    signals.tell(SessionStore, _news(ended, reason))
-    return bool(ended.names)
+    answers = regions.ask(partial(_revoking, handle, reason))
+    signals.tell(SessionStore, _news(answers, reason))
+    return any(ended.names for ended in answers.all())
 
 
 async def arevoke(handle: str, reason: str = "revoked") -> bool:
     """Async twin of ``revoke()``."""
-    ended = await arun(conf.store().connections.async_client(), _revoking(handle, reason))
-    await signals.atell(SessionStore, _news(ended, reason))
-    return bool(ended.names)
+    answers = await regions.aask(partial(_revoking, handle, reason))
+    await signals.atell(SessionStore, _news(answers, reason))
+    return any(ended.names for ended in answers.all())
 
 
 def revoke_user(
@@ -51,14 +54,13 @@ def revoke_user(
     on; ``keep_handle`` spares the session with this handle. Requests that have begun before, sign-ins too,
     cannot bring a session of the user about any more; where machines' clocks differ, by that much more or
     less. Six round trips, four more for each 100 sessions beyond 100. ``SessionStoreMisconfigured`` where
-    ``USER_INDEX`` is off.
+    ``USER_INDEX`` is off. Regions as in ``revoke()``.
     """
     now_us = time_ns() // 1000
-    revoking = _revoking_user(user, keep, reason, now_us, keep_handle)
-    ended = run(conf.store().connections.client(), revoking)
+    answers = regions.ask(partial(_revoking_user, user, keep, reason, now_us, keep_handle))
     _spare(keep, now_us)
-    signals.tell(SessionStore, _news(ended, reason))
-    return len(ended.names)
+    signals.tell(SessionStore, _news(answers, reason))
+    return sum(len(ended.names) for ended in answers.all())
 
 
 async def arevoke_user(
@@ -66,11 +68,10 @@ async def arevoke_user(
 ) -> int:
     """Async twin of ``revoke_user()``."""
     now_us = time_ns() // 1000
-    revoking = _revoking_user(user, keep, reason, now_us, keep_handle)
-    ended = await arun(conf.store().connections.async_client(), revoking)
+    answers = await regions.aask(partial(_revoking_user, user, keep, reason, now_us, keep_handle))
     _spare(keep, now_us)
-    await signals.atell(SessionStore, _news(ended, reason))
-    return len(ended.names)
+    await signals.atell(SessionStore, _news(answers, reason))
+    return sum(len(ended.names) for ended in answers.all())
 
 
 def revoke_all(
@@ -80,17 +81,31 @@ def revoke_all(
 
     Goes through all of them again until none is left, so that none escapes by moving to another key. Some
     round trips for each 500 keys of the database, twice at least. Sends no signal for each of them.
-    ``keep_handle`` spares one session, under the key that it has now. ``patience`` as in ``purge()``.
+    ``keep_handle`` spares one session, under the key that it has now. ``patience`` as in ``purge()``. One
+    region after the other; if one is down, that is raised when the others are done.
     """
-    return run(conf.store().connections.client(), _revoking_all(progress, keep_handle, patience))
+    begun, total = int(time()), 0
+    for _ in range(MOST_PASSES):
+        # From a region that is still to come, a session may have moved to one that was first.
+        ended = sum(regions.in_turn(partial(_revoking_all, progress, keep_handle, patience, begun)).all())
+        total += ended
+        if not ended or len(regions.names()) < 2:
+            break
+    return total
 
 
 async def arevoke_all(
     progress: Callable[[Progress], object] = bool, *, keep_handle: str | None = None, patience: float = 0
 ) -> int:
     """Async twin of ``revoke_all()``."""
-    revoking = _revoking_all(progress, keep_handle, patience)
-    return await arun(conf.store().connections.async_client(), revoking)
+    begun, total = int(time()), 0
+    for _ in range(MOST_PASSES):
+        answers = await regions.ain_turn(partial(_revoking_all, progress, keep_handle, patience, begun))
+        ended = sum(answers.all())
+        total += ended
+        if not ended or len(regions.names()) < 2:
+            break
+    return total
 
 
 def purge(
@@ -115,12 +130,12 @@ def purge(
 
     ``rate`` is the number of sessions to look at in a second, at most. A connection that is lost half-way
     is waited for, ``patience`` seconds at a time. With ``resume``, "" at first, ``progress`` is told what
-    to give for it later to go on; ``ValueError`` for anything else. Numbers are those of one call.
+    to give for it later to go on; ``ValueError`` for anything else. Numbers are those of one call. Regions as in
+    ``revoke_all()``; a place belongs to one of them, so ``resume`` needs ``regions.using()``.
     """
-    wanted = _wanted(anonymous, user, older_than, idle)
-    place = None if resume is None else Place.parsed(resume)
-    purging = _purging(wanted, not anonymous, dry_run, progress, Pace(rate, patience), place)
-    return run(conf.store().connections.client(), purging)
+    wanted, place = _wanted(anonymous, user, older_than, idle), _place(resume)
+    purging = partial(_purging, wanted, not anonymous, dry_run, progress, Pace(rate, patience), place)
+    return sum(regions.in_turn(purging).all())
 
 
 async def apurge(
@@ -136,10 +151,9 @@ async def apurge(
     resume: str | None = None,
 ) -> int:
     """Async twin of ``purge()``."""
-    wanted = _wanted(anonymous, user, older_than, idle)
-    place = None if resume is None else Place.parsed(resume)
-    purging = _purging(wanted, not anonymous, dry_run, progress, Pace(rate, patience), place)
-    return await arun(conf.store().connections.async_client(), purging)
+    wanted, place = _wanted(anonymous, user, older_than, idle), _place(resume)
+    purging = partial(_purging, wanted, not anonymous, dry_run, progress, Pace(rate, patience), place)
+    return sum((await regions.ain_turn(purging)).all())
 
 
 def _revoking(handle: str, reason: str) -> Operation[Ended]:
@@ -147,9 +161,21 @@ def _revoking(handle: str, reason: str) -> Operation[Ended]:
     if name is None:
         return Ended([], None)
     store = conf.store()
-    return (
-        yield from indexes.revoke(store.keys, name, user_id_in, reason, has_index=store.settings.user_index)
-    )
+    ended = yield from _revoking_in(store, name, reason)
+    if ended.names or store.region is None:
+        return ended
+    moved = yield from whereabouts(store.keys, name)
+    for other in conf.stores():
+        if other is not store and moved is not None:
+            connections = other.connections
+            ended = yield from through(lambda: connections, _revoking_in(other, moved, reason))  # noqa: B023 - used at once
+            if ended.names:
+                break
+    return ended
+
+
+def _revoking_in(store: Store, name: str, reason: str) -> Operation[Ended]:
+    return indexes.revoke(store.keys, name, user_id_in, reason, has_index=store.settings.user_index)
 
 
 def _revoking_user(
@@ -171,11 +197,10 @@ def _revoking_user(
 
 
 def _revoking_all(
-    progress: Callable[[Progress], object], keep_handle: str | None, patience: float
+    progress: Callable[[Progress], object], keep_handle: str | None, patience: float, begun: int
 ) -> Operation[int]:
     keys = conf.store().keys
     kept = (yield from named(keep_handle or "")) or ""
-    begun = int(time())
     total = 0
 
     def wanted(start: bytes) -> bool:
@@ -245,11 +270,21 @@ def _wanted(
     )
 
 
+def _place(resume: str | None) -> Place | None:
+    if resume is not None and len(regions.names()) > 1:
+        raise ValueError("Where to go on is a place in one region: name it with regions.using().")
+    return None if resume is None else Place.parsed(resume)
+
+
 def _spare(keep: Any, now_us: int) -> None:
     if isinstance(keep, StoredSession):
         keep.outlive(now_us)
 
 
-def _news(ended: Ended, reason: str) -> list[Revoked]:
+def _news(answers: regions.Answers[Ended], reason: str) -> list[Revoked]:
     handle_of = conf.store().keys.handle_of
-    return [Revoked(handle_of(name), ended.user_id, reason) for name in ended.names]
+    return [
+        Revoked(handle_of(name), ended.user_id, reason)
+        for ended in answers.results.values()
+        for name in ended.names
+    ]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from django_redis_sessions import conf, training, walks
+from django_redis_sessions import conf, regions, training, walks
 from django_redis_sessions.dictionaries import LARGEST_NUMBER, LARGEST_TEXT, SMALLEST_NUMBER, number_after
 from django_redis_sessions.errors import SessionStoreMisconfigured
-from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import Operation
 from django_redis_sessions.walks import Progress
 
@@ -33,7 +32,7 @@ def train_dictionary(
     in ``purge()``.
     """
     trainer = _Trainer(number, sample, size, rate, progress, patience)
-    run(conf.store().connections.client(), walks.everywhere(trainer.of_node))
+    regions.in_turn(trainer.of_region).all()
     return trainer.training()
 
 
@@ -48,7 +47,7 @@ async def atrain_dictionary(
 ) -> training.Training:
     """Async twin of ``train_dictionary()``; computes in a thread."""
     trainer = _Trainer(number, sample, size, rate, progress, patience)
-    await arun(conf.store().connections.async_client(), walks.everywhere(trainer.of_node))
+    (await regions.ain_turn(trainer.of_region)).all()
     return await asyncio.to_thread(trainer.training)
 
 
@@ -74,6 +73,10 @@ class _Trainer:
         self._progress = progress
         self._patience = patience
         self._sample = training.Sample(codec)
+
+    def of_region(self) -> Operation[list[None]]:
+        """Add the part of one region; later ones make up for what it does not have."""
+        return walks.everywhere(self.of_node)
 
     def of_node(self, masters_left: int) -> Operation[None]:
         """Add one master's part of the sample; later ones make up for what it does not have."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from time import time
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from django_redis_sessions import conf, indexes, walks
+from django_redis_sessions import conf, indexes, regions, walks
+from django_redis_sessions.errors import SessionStoreUnavailable
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.infos import SessionInfo
 from django_redis_sessions.keys import is_handle, user_marker
@@ -19,10 +22,13 @@ from django_redis_sessions.sessions.shown import (
     data_in,
     described,
     handle_of,
+    in_order,
     needs_index,
     user_id_of,
 )
 from django_redis_sessions.walks import Pages
+
+T = TypeVar("T")
 
 #: A page holds about so many sessions at least, unless so many times keys were looked at in vain.
 FULL_PAGE, MOST_LOOKS = 50, 20
@@ -32,31 +38,31 @@ def of_user(user: object, current: Any = None) -> list[SessionInfo]:
     """A user's sessions, the last active first; ``user`` is a model instance or a primary key.
 
     ``current``, a session object or a session key, is marked. Two round trips, one more for each 100
-    sessions beyond 100. ``SessionStoreMisconfigured`` where ``USER_INDEX`` is off.
+    sessions beyond 100. ``SessionStoreMisconfigured`` where ``USER_INDEX`` is off. All regions are asked at a
+    time; the sessions of one that is down are missing, and the log says so.
     """
-    found = run(conf.store().connections.client(), _of_user(user))
-    return by_activity(found, handle_of(current))
+    listing = partial(_infos_of_user, user, handle_of(current))
+    return in_order(chain.from_iterable(regions.ask(listing).reachable()))
 
 
 async def aof_user(user: object, current: Any = None) -> list[SessionInfo]:
     """Async twin of ``of_user()``."""
-    found = await arun(conf.store().connections.async_client(), _of_user(user))
-    return by_activity(found, handle_of(current))
+    listing = partial(_infos_of_user, user, handle_of(current))
+    return in_order(chain.from_iterable((await regions.aask(listing)).reachable()))
 
 
 def get(handle: str, current: Any = None) -> SessionInfo | None:
     """The session with this handle; None if there is none. One round trip.
 
-    With ``KEYS: "plain"`` all sessions are looked through, for a handle does not lead to one.
+    With ``KEYS: "plain"`` all sessions are looked through, for a handle does not lead to one. All regions are
+    asked at a time; one that is down counts as if it had none, and the log says so.
     """
-    found = run(conf.store().connections.client(), _record(handle))
-    return None if found is None else described(*found, current=handle_of(current))
+    return _first(regions.ask(partial(_info, handle, handle_of(current))))
 
 
 async def aget(handle: str, current: Any = None) -> SessionInfo | None:
     """Async twin of ``get()``."""
-    found = await arun(conf.store().connections.async_client(), _record(handle))
-    return None if found is None else described(*found, current=handle_of(current))
+    return _first(await regions.aask(partial(_info, handle, handle_of(current))))
 
 
 def data(handle: str) -> dict[str, Any] | None:
@@ -64,14 +70,12 @@ def data(handle: str) -> dict[str, Any] | None:
 
     ``{}`` if it cannot be read.
     """
-    found = run(conf.store().connections.client(), _record(handle))
-    return None if found is None else data_in(*found) or {}
+    return _first(regions.ask(partial(_data, handle)))
 
 
 async def adata(handle: str) -> dict[str, Any] | None:
     """Async twin of ``data()``."""
-    found = await arun(conf.store().connections.async_client(), _record(handle))
-    return None if found is None else data_in(*found) or {}
+    return _first(await regions.aask(partial(_data, handle)))
 
 
 def iterate(*, anonymous: bool | None = None, patience: float = 0) -> Iterator[SessionInfo]:
@@ -79,21 +83,25 @@ def iterate(*, anonymous: bool | None = None, patience: float = 0) -> Iterator[S
 
     Two round trips for each 100 keys of the database, made as they are needed. A session that comes or
     goes meanwhile may be missed, and while Redis grows its table one can come twice. ``patience`` as in
-    ``purge()``; from a server that was restarted meanwhile all come again.
+    ``purge()``; from a server that was restarted meanwhile all come again. One region after the other.
     """
-    client = conf.store().connections.client()
-    pages = run(client, _beginning(patience))
-    while (found := run(client, pages.turn())) is not None:
-        yield from _meant(found, anonymous)
+    for region in regions.each():
+        with regions.using(region):
+            client = conf.store().connections.client()
+            pages = run(client, _beginning(patience))
+        while (infos := _turned(region, run(client, pages.turn()), anonymous)) is not None:
+            yield from infos
 
 
 async def aiterate(*, anonymous: bool | None = None, patience: float = 0) -> AsyncIterator[SessionInfo]:
     """Async twin of ``iterate()``."""
-    client = conf.store().connections.async_client()
-    pages = await arun(client, _beginning(patience))
-    while (found := await arun(client, pages.turn())) is not None:
-        for info in _meant(found, anonymous):
-            yield info
+    for region in regions.each():
+        with regions.using(region):
+            client = conf.store().connections.async_client()
+            pages = await arun(client, _beginning(patience))
+        while (infos := _turned(region, await arun(client, pages.turn()), anonymous)) is not None:
+            for info in infos:
+                yield info
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class Page:
 
     infos: list[SessionInfo]
     next: str | None
+    #: Regions that are down, of which nothing is on this page or the following ones.
+    missing: tuple[str, ...] = ()
 
 
 def page(
@@ -116,10 +126,15 @@ def page(
 
     At least 50, or exactly ``limit``, if there are so many, unless 2,000 keys in a row are no such
     sessions: 100 for each of the ``looks``, None for as many as it takes. Two round trips for each 100
-    keys that are looked at. ``patience`` as in ``purge()``; none comes twice on one page.
+    keys that are looked at. ``patience`` as in ``purge()``; none comes twice on one page. One region comes
+    after the other; one that is down is passed over, and ``missing``.
     """
-    paging = _paging(cursor, anonymous, limit, looks, patience)
-    return run(conf.store().connections.client(), paging)
+    paged = _Paged(cursor, limit)
+    while (part := paged.part()) is not None:
+        paging = partial(_paging, part.cursor, anonymous, part.limit, looks, patience)
+        with regions.using(part.region):
+            paged.add(regions.ask(paging))
+    return paged.page
 
 
 async def apage(
@@ -131,13 +146,18 @@ async def apage(
     patience: float = 0,
 ) -> Page:
     """Async twin of ``page()``."""
-    paging = _paging(cursor, anonymous, limit, looks, patience)
-    return await arun(conf.store().connections.async_client(), paging)
+    paged = _Paged(cursor, limit)
+    while (part := paged.part()) is not None:
+        paging = partial(_paging, part.cursor, anonymous, part.limit, looks, patience)
+        with regions.using(part.region):
+            paged.add(await regions.aask(paging))
+    return paged.page
 
 
 def is_cursor(text: str) -> bool:
     """Whether ``text`` has the form of what ``page()`` names the next page by."""
-    return _CURSOR(text) is not None
+    region, _, rest = text.rpartition(_REGION_END)
+    return _CURSOR(rest) is not None and region in ("", *regions.names())
 
 
 def named(handle: str) -> Operation[str | None]:
@@ -163,6 +183,83 @@ def infos_of_user(user: object) -> Operation[list[SessionInfo]]:
     return by_activity((yield from _of_user(user)), "")
 
 
+class _Part(NamedTuple):
+    """What is to be asked of one region next."""
+
+    region: str | None
+    cursor: str | None
+    limit: int | None
+
+
+class _Paged:
+    """A page that is put together of one region after the other; cursors begin with the name of the region."""
+
+    def __init__(self, cursor: str | None, limit: int | None) -> None:
+        region, _, self._cursor = (cursor or "").rpartition(_REGION_END)
+        meant: list[str | None] = regions.each()
+        self._left = meant[meant.index(region) :] if region in meant else meant
+        self._limit = limit
+        self._infos: list[SessionInfo] = []
+        self._missing: list[str] = []
+        self._trouble: SessionStoreUnavailable | None = None
+        self._is_over = False
+
+    def part(self) -> _Part | None:
+        """What to ask next; None when the page is done."""
+        wanted = (self._limit or FULL_PAGE) - len(self._infos)
+        if self._is_over or not self._left or wanted <= 0:
+            return None
+        return _Part(self._left[0], self._cursor or None, None if self._limit is None else wanted)
+
+    def add(self, answers: regions.Answers[Page]) -> None:
+        """Take what came of it."""
+        for region, error in answers.errors.items():
+            self._trouble = error
+            self._missing.append(region or "")
+            self._go_on()
+        for found in answers.results.values():
+            self._infos += found.infos
+            # Who has looked at as much as one may in vain stops as well.
+            self._is_over = found.next is not None
+            if found.next is None:
+                self._go_on()
+            else:
+                self._cursor = found.next
+
+    def _go_on(self) -> None:
+        del self._left[0]
+        self._cursor = ""
+
+    @property
+    def page(self) -> Page:
+        """All that was found; raises what was met if that is all there is."""
+        if self._trouble is not None and not self._infos and not self._left:
+            raise self._trouble
+        if not self._left:
+            return Page(self._infos, None, tuple(self._missing))
+        region, cursor = self._left[0], self._cursor or START
+        following = cursor if region is None else f"{region}{_REGION_END}{cursor}"
+        return Page(self._infos, following, tuple(self._missing))
+
+
+def _first(answers: regions.Answers[T | None]) -> T | None:
+    return next((found for found in answers.reachable() if found is not None), None)
+
+
+def _infos_of_user(user: object, current: str) -> Operation[list[SessionInfo]]:
+    return by_activity((yield from _of_user(user)), current)
+
+
+def _info(handle: str, current: str) -> Operation[SessionInfo | None]:
+    found = yield from _record(handle)
+    return None if found is None else described(*found, current=current)
+
+
+def _data(handle: str) -> Operation[dict[str, Any] | None]:
+    found = yield from _record(handle)
+    return None if found is None else data_in(*found) or {}
+
+
 def _record(handle: str) -> Operation[tuple[str, bytes] | None]:
     name = yield from named(handle)
     if name is None:
@@ -172,7 +269,16 @@ def _record(handle: str) -> Operation[tuple[str, bytes] | None]:
 
 
 def _beginning(patience: float) -> Operation[Pages[dict[str, bytes]]]:
-    return Pages((yield Masters()), _look, patience)
+    keys = conf.store().keys
+    return Pages((yield Masters()), lambda cursor: walks.look(keys, cursor), patience)
+
+
+def _turned(
+    region: str | None, found: dict[str, bytes] | None, anonymous: bool | None
+) -> list[SessionInfo] | None:
+    """The sessions on a page of this region, whichever one the reader is in by now; None behind the last."""
+    with regions.using(region):
+        return None if found is None else _meant(found, anonymous)
 
 
 def _look(cursor: int) -> Operation[tuple[int, dict[str, bytes]]]:
@@ -225,6 +331,9 @@ def _paging(
     return Page([*before.values(), *infos.values()], None if pages.is_over else f"{at}-{position}")
 
 
+#: Where the sessions of a region begin.
+START = "0-0"
+_REGION_END = ":"
 _CURSOR = re.compile(r"([0-9]{1,4})-([0-9]{1,20})(?:-([0-9A-Za-z_-]{24}))?", re.ASCII).fullmatch
 
 

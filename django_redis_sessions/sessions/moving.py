@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from time import sleep, time
 from typing import TypeVar
 
 from asgiref.sync import sync_to_async
 
-from django_redis_sessions import arrivals, conf, walks
+from django_redis_sessions import arrivals, conf, regions, walks
 from django_redis_sessions.arrivals import GONE, Arrival
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.departures import copy, has_changed, left
@@ -49,6 +49,9 @@ class Moved:
     #: Not copied: larger than ``MAX_SIZE`` allows.
     too_large: int = 0
 
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
     def as_dict(self) -> dict[str, int]:
         """Plain values for JSON."""
         return asdict(self)
@@ -71,10 +74,12 @@ def import_from(
     ``legacy_url`` and ``legacy_prefix`` say where ``redis_sessions.session`` kept its. ``rate`` and
     ``patience`` as in ``purge()``; the other engine is not waited for. A session that is here, or was here,
     is left alone. May be stopped and repeated at any time. Three round trips and two queries for each 500
-    sessions. ``SessionStoreMisconfigured`` where the engine has no list of its sessions.
+    sessions. ``SessionStoreMisconfigured`` where the engine has no list of its sessions. Where there are regions,
+    they come to the first.
     """
     other = _other(source, cache, legacy_url, legacy_prefix)
-    return _Import(other, dry_run, Pace(rate, patience)).perform(_Report(other.total(), progress))
+    with regions.using(_first_region()):
+        return _Import(other, dry_run, Pace(rate, patience)).perform(_Report(other.total(), progress))
 
 
 async def aimport_from(
@@ -124,8 +129,11 @@ def export_to(
             "can list the keys that another engine needs. Let each session move when its visitor comes: "
             f"SESSION_ENGINE = 'django_redis_sessions.leaving.{name}'."
         )
-    other = engine(target, cache)
-    return _Export(other, dry_run, Pace(rate, patience)).perform(_Report(None, progress))
+    other, moved = engine(target, cache), Moved()
+    for region in regions.each():
+        with regions.using(region):
+            moved += _Export(other, dry_run, Pace(rate, patience)).perform(_Report(None, progress))
+    return moved
 
 
 async def aexport_to(
@@ -145,12 +153,24 @@ async def aexport_to(
 
 def adopted() -> datetime | None:
     """When a session was last adopted from one of ``FALLBACK_ENGINES``; None if none was. One round trip."""
-    return _instant(run(conf.store().connections.client(), arrivals.last(conf.store().keys)))
+    with regions.using(_first_region()):
+        return _instant(run(conf.store().connections.client(), arrivals.last(conf.store().keys)))
 
 
 async def aadopted() -> datetime | None:
     """Async twin of ``adopted()``."""
-    return _instant(await arun(conf.store().connections.async_client(), arrivals.last(conf.store().keys)))
+    with regions.using(_first_region()):
+        return _instant(await arun(conf.store().connections.async_client(), arrivals.last(conf.store().keys)))
+
+
+def _first_region() -> str | None:
+    """Where sessions are whose keys have no region's name; ``SessionStoreMisconfigured`` in another one."""
+    first, chosen = next(iter(conf.stores().by_region), None), conf.region.get()
+    if chosen not in (None, first):
+        raise SessionStoreMisconfigured(
+            f"Sessions of other engines come to the first of the regions, {first}: their keys name none."
+        )
+    return first
 
 
 @dataclass(frozen=True, slots=True)

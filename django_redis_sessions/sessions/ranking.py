@@ -7,13 +7,14 @@ asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Any
 
-from django_redis_sessions import conf, walks
+from django_redis_sessions import conf, regions, walks
 from django_redis_sessions.errors import CorruptRecord
-from django_redis_sessions.executors import arun, run
 from django_redis_sessions.footing import Pace
 from django_redis_sessions.infos import SessionInfo
 from django_redis_sessions.keys import user_marker
@@ -48,7 +49,8 @@ def ranked(
     for another order, and for a cursor of another one. ``patience`` as in ``purge()``.
     """
     ranking = _Ranking(order, limit, anonymous, user, cursor)
-    return run(conf.store().connections.client(), _ranked(ranking, progress, patience))
+    regions.in_turn(partial(_ranking, ranking, progress, patience)).all()
+    return ranking.page(regions.ask(ranking.infos).all())
 
 
 async def aranked(
@@ -63,17 +65,17 @@ async def aranked(
 ) -> Page:
     """Async twin of ``ranked()``."""
     ranking = _Ranking(order, limit, anonymous, user, cursor)
-    return await arun(conf.store().connections.async_client(), _ranked(ranking, progress, patience))
+    (await regions.ain_turn(partial(_ranking, ranking, progress, patience))).all()
+    return ranking.page((await regions.aask(ranking.infos)).all())
 
 
-def _ranked(ranking: _Ranking, progress: Callable[[Progress], object], patience: float) -> Operation[Page]:
+def _ranking(ranking: _Ranking, progress: Callable[[Progress], object], patience: float) -> Operation[None]:
     keys, pace = conf.store().keys, Pace(patience=patience)
     if ranking.user is not None and conf.store().settings.user_index:
         for info in (yield from infos_of_user(ranking.user)):
             ranking.consider(info.handle, info)
     else:
         yield from walks.everywhere(lambda _: walks.walk(keys, ranking, progress, pace=pace))
-    return (yield from ranking.page())
 
 
 class _Ranking:
@@ -123,7 +125,7 @@ class _Ranking:
             value = sizes[at] if sizes else self._value(start)
             if isinstance(value, int):
                 called = keys.name_in(name)
-                self._keep((value, keys.handle_of(called)), called)
+                self._keep((value, keys.handle_of(called)), (conf.store().region, called))
 
     def progress(self) -> tuple[int, int]:
         return self._seen, 0
@@ -131,24 +133,38 @@ class _Ranking:
     def begin_again(self) -> bool:
         return True
 
-    def page(self) -> Operation[Page]:
-        """What was found; sessions that are gone by now are missing."""
-        found = sorted(self._best, reverse=True)
-        more = len(found) > self._limit
-        found = found[: self._limit]
-        infos = [info for _, info in found if isinstance(info, SessionInfo)]
-        if not infos:
-            keys = conf.store().keys
-            for start in range(0, len(found), walks.BATCH):
-                batch = [name for _, name in found[start : start + walks.BATCH]]
-                records = yield [("GET", keys.record_named(name)) for name in batch]
-                infos += [
-                    described(name, record)
-                    for name, record in zip(batch, records, strict=True)
-                    if isinstance(record, bytes)
-                ]
-        (value, handle), _ = found[-1] if more else ((0, ""), None)
-        return Page(infos, f"{self._order}:{value}:{handle}" if more else None)
+    def infos(self) -> Operation[list[SessionInfo]]:
+        """Those of one region that are among the first; sessions that are gone by now are missing."""
+        store = conf.store()
+        infos: list[SessionInfo] = []
+        named = []
+        for _, session in self._found:
+            if isinstance(session, SessionInfo):
+                infos += [session] if session.region == store.region else []
+            elif session[0] == store.region:
+                named.append(session[1])
+        for start in range(0, len(named), walks.BATCH):
+            batch = named[start : start + walks.BATCH]
+            records = yield [("GET", store.keys.record_named(name)) for name in batch]
+            infos += [
+                described(name, record)
+                for name, record in zip(batch, records, strict=True)
+                if isinstance(record, bytes)
+            ]
+        return infos
+
+    def page(self, found: Iterable[list[SessionInfo]]) -> Page:
+        """All of them in their order."""
+        by_handle = {info.handle: info for info in chain.from_iterable(found)}
+        infos = [by_handle[handle] for (_, handle), _ in self._found if handle in by_handle]
+        if len(self._best) <= self._limit:
+            return Page(infos, None)
+        value, handle = self._found[-1][0]
+        return Page(infos, f"{self._order}:{value}:{handle}")
+
+    @property
+    def _found(self) -> list[tuple[_Place, Any]]:
+        return sorted(self._best, key=lambda each: each[0], reverse=True)[: self._limit]
 
     def _is_meant(self, start: bytes) -> bool:
         owner = owner_of(start)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from django_redis_sessions import conf
-from django_redis_sessions.executors import arun, run
+from django_redis_sessions import conf, regions
 from django_redis_sessions.footing import Pace
 from django_redis_sessions.operations import Operation
 from django_redis_sessions.rewriting import Rewritten, rewrite_all
@@ -28,8 +28,8 @@ def rewrite(
     and writes none. Two round trips for each 500 keys of the database, and two for each 100 sessions
     that are written. ``rate`` and ``patience`` as in ``purge()``. May be stopped and repeated at any time.
     """
-    rewriting = _rewriting(dry_run, Pace(rate, patience), progress)
-    return run(conf.store().connections.client(), rewriting)
+    rewriting = partial(_rewriting, dry_run, Pace(rate, patience), progress)
+    return sum(regions.in_turn(rewriting).all(), Rewritten())
 
 
 async def arewrite(
@@ -40,8 +40,8 @@ async def arewrite(
     progress: Callable[[Progress], object] = bool,
 ) -> Rewritten:
     """Async twin of ``rewrite()``."""
-    rewriting = _rewriting(dry_run, Pace(rate, patience), progress)
-    return await arun(conf.store().connections.async_client(), rewriting)
+    rewriting = partial(_rewriting, dry_run, Pace(rate, patience), progress)
+    return sum((await regions.ain_turn(rewriting)).all(), Rewritten())
 
 
 def _rewriting(dry_run: bool, pace: Pace, progress: Callable[[Progress], object]) -> Operation[Rewritten]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -23,15 +24,23 @@ def user_id_of(user: object) -> str:
 
 
 def names_of(session: Any) -> tuple[str, ...]:
-    """What may stand in Redis for a session, given as a session object, a session key or None; () for none."""
-    session_key = getattr(session, "session_key", session)
-    return conf.store().keys.names(session_key if isinstance(session_key, str) else None)
+    """What may stand in Redis for a session, given as a session object, a session key or None; () for none.
+
+    None either for one that lives in another region.
+    """
+    return conf.store().keys.names(_key_of(session))
 
 
 def handle_of(session: Any) -> str:
     """The handle of a session, given as for ``names_of()``; "" for none."""
-    names = names_of(session)
-    return conf.store().keys.handle_of(names[0]) if names else ""
+    session_key = _key_of(session)
+    keys = conf.store_of(session_key).keys
+    return keys.handle(session_key) if keys.accepts(session_key) else ""
+
+
+def _key_of(session: Any) -> str | None:
+    session_key = getattr(session, "session_key", session)
+    return session_key if isinstance(session_key, str) else None
 
 
 def needs_index() -> None:
@@ -88,12 +97,17 @@ def described(name: str, record: bytes, current: str = "") -> SessionInfo:
         is_current=handle == current,
         is_readable=data is not None,
         why_unreadable=why,
+        region=conf.store().region,
     )
 
 
 def by_activity(found: dict[str, bytes], current: str) -> list[SessionInfo]:
     """Sessions by name as people are shown them, the last active first."""
-    infos = [described(name, record, current) for name, record in found.items()]
+    return in_order(described(name, record, current) for name, record in found.items())
+
+
+def in_order(infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+    """The last active first."""
     return sorted(infos, key=lambda info: (info.last_seen, info.handle), reverse=True)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import time
 
-from django_redis_sessions import conf, indexes
+from django_redis_sessions import conf, indexes, regions
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.footing import patiently
@@ -32,24 +33,34 @@ def sweep(told: Told | None = None, *, patience: float = 0) -> int:
     ``patience`` as in ``purge()``; what was claimed when only the answer was lost comes again after a
     minute. ``SessionStoreMisconfigured`` where ``USER_INDEX`` is off.
     """
-    client, sweeping = conf.store().connections.client(), _Sweep(told, patience)
-    while (claims := run(client, sweeping.claims())) is not None:
-        for claim in claims:
-            with sweeping.reporting(claim) as handles:
-                for handle in handles:
-                    session_expired.send(SessionStore, user_id=claim.user_id, handle=handle)
-    return sweeping.reported
+    needs_index()
+    reported = 0
+    for region in regions.each():
+        with regions.using(region):
+            client, sweeping = conf.store().connections.client(), _Sweep(told, patience)
+            while (claims := run(client, sweeping.claims())) is not None:
+                for claim in claims:
+                    with sweeping.reporting(claim) as handles:
+                        for handle in handles:
+                            session_expired.send(SessionStore, user_id=claim.user_id, handle=handle)
+            reported += sweeping.reported
+    return reported
 
 
 async def asweep(told: Told | None = None, *, patience: float = 0) -> int:
     """Async twin of ``sweep()``."""
-    client, sweeping = conf.store().connections.async_client(), _Sweep(told, patience)
-    while (claims := await arun(client, sweeping.claims())) is not None:
-        for claim in claims:
-            with sweeping.reporting(claim) as handles:
-                for handle in handles:
-                    await session_expired.asend(SessionStore, user_id=claim.user_id, handle=handle)
-    return sweeping.reported
+    needs_index()
+    reported = 0
+    for region in regions.each():
+        with regions.using(region):
+            client, sweeping = conf.store().connections.async_client(), _Sweep(told, patience)
+            while (claims := await arun(client, sweeping.claims())) is not None:
+                for claim in claims:
+                    with sweeping.reporting(claim) as handles:
+                        for handle in handles:
+                            await session_expired.asend(SessionStore, user_id=claim.user_id, handle=handle)
+            reported += sweeping.reported
+    return reported
 
 
 def reindex(progress: Callable[[Progress], object] = bool, *, patience: float = 0) -> int:
@@ -59,19 +70,18 @@ def reindex(progress: Callable[[Progress], object] = bool, *, patience: float = 
     written, and those that were written before are not. Three round trips for each 100 keys of the
     database. May be stopped and repeated at any time.
     """
-    return run(conf.store().connections.client(), _reindexing(progress, patience))
+    return sum(regions.in_turn(partial(_reindexing, progress, patience)).all())
 
 
 async def areindex(progress: Callable[[Progress], object] = bool, *, patience: float = 0) -> int:
     """Async twin of ``reindex()``."""
-    return await arun(conf.store().connections.async_client(), _reindexing(progress, patience))
+    return sum((await regions.ain_turn(partial(_reindexing, progress, patience))).all())
 
 
 class _Sweep:
     """Claims what is over, page by page, counts what was reported, and takes it out."""
 
     def __init__(self, told: Told | None, patience: float) -> None:
-        needs_index()
         self.reported = 0
         self._told = told
         self._patience = patience

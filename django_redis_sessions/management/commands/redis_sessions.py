@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_redis_sessions import regions
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.keys import is_handle
 from django_redis_sessions.management.subcommands import (
@@ -79,6 +80,7 @@ class Command(BaseCommand):
                 subcommand.NAME, help=subcommand.HELP, description=subcommand.HELP, epilog=subcommand.EPILOG
             )
             subcommand.add_arguments(subparser)
+            subparser.add_argument("--region", metavar="NAME", help="in this one alone of the REGIONS")
             # Where most people write Django's own options: behind the subcommand.
             for flags, kind in _DJANGOS_OPTIONS:
                 subparser.add_argument(*flags, default=SUPPRESS, help=SUPPRESS, **kind)
@@ -87,7 +89,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the chosen subcommand."""
         try:
-            options["handle_subcommand"](self, options)
+            with regions.using(options["region"]):
+                options["handle_subcommand"](self, options)
             self.stdout.flush()
         except BrokenPipeError:
             # Whoever read has seen enough (`… | head`); Python would complain once more when it exits.

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_redis_sessions import devices, sessions
+from django_redis_sessions import devices, regions, sessions
 from django_redis_sessions.infos import SessionInfo
 from django_redis_sessions.management.arguments import positive
 from django_redis_sessions.management.output import (
@@ -57,10 +57,13 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     names = usernames(command, (info.user_id for info in page.infos))
     if options["json"]:
         listed = [as_fields(info, names.get(info.user_id or "")) for info in page.infos]
-        write_json(command, {"sessions": listed, "next": page.next})
+        missing = {"missing_regions": [*page.missing]} if regions.names() else {}
+        write_json(command, {"sessions": listed, "next": page.next, **missing})
         return
     for line in _table(page.infos, names):
         command.stdout.write(line)
+    if page.missing and options["verbosity"] > 0:
+        note(command, f"Without region {', '.join(page.missing)}, which cannot be reached.")
     if page.next is not None and options["verbosity"] > 0:
         note(command, f"There may be more: --cursor {page.next}")
 
@@ -91,10 +94,23 @@ def _page(command: BaseCommand, options: dict[str, Any]) -> Page:
 def _table(infos: list[SessionInfo], names: dict[str, str]) -> list[str]:
     if not infos:
         return ["No sessions."]
-    rows = [("HANDLE", "USER", "CREATED", "LAST SEEN", "EXPIRES", "SIZE", "DEVICE")]
+    is_regional = any(info.region for info in infos)
+    rows = [
+        (
+            "HANDLE",
+            *(["REGION"] if is_regional else []),
+            "USER",
+            "CREATED",
+            "LAST SEEN",
+            "EXPIRES",
+            "SIZE",
+            "DEVICE",
+        )
+    ]
     rows += [
         (
             info.handle,
+            *([info.region or ""] if is_regional else []),
             _whose(info, names),
             when(info.created),
             when(info.last_seen),

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_redis_sessions import sessions
+from django_redis_sessions import regions, sessions
 from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.footing import Place
 from django_redis_sessions.management.arguments import duration, positive
@@ -70,7 +70,12 @@ def _purge(
     conditions: dict[str, Any],
     draw: Callable[[Progress], object],
 ) -> int:
-    reached = Progress(0, 0, 0.0, options["resume"] or "")
+    resume = options["resume"]
+    if resume is not None and len(regions.names()) > 1:
+        raise CommandError("A place to go on from is in one region: say in which, with --region.")
+    if resume is None and len(regions.names()) < 2:
+        resume = ""
+    reached = Progress(0, 0, 0.0, resume or "")
 
     def progress(now: Progress) -> None:
         nonlocal reached
@@ -84,7 +89,7 @@ def _purge(
             progress=progress,
             rate=options["rate"],
             patience=PATIENCE,
-            resume=options["resume"] or "",
+            resume=resume,
         )
     except (KeyboardInterrupt, SessionStoreError):
         if reached.resume and not options["dry_run"]:

@@ -52,6 +52,7 @@ def _facts(info: SessionInfo, username: str | None) -> list[str]:
         ("  last seen", when(info.last_seen)),
         ("  expires", when(info.expires)),
         ("  size", in_bytes(info.size)),
+        *([("  region", info.region)] if info.region else []),
         *([("  address", plain(info.address))] if info.address else []),
         *([("  device", str(devices.described(info.user_agent)))] if info.user_agent else []),
         *([("  user agent", plain(info.user_agent))] if info.user_agent else []),

@@ -112,6 +112,8 @@ def _write(
     command: BaseCommand, options: dict[str, Any], found: dict[str, Any], rates: dict[str, float] | None
 ) -> None:
     census: Census = found.pop("_census")
+    if missing := found.get("missing_regions"):
+        note(command, f"Without region {', '.join(missing)}, which cannot be reached.")
     if options["format"] == "prometheus":
         command.stdout.write(exposition.exposition(found))
     elif options["format"] == "table":
