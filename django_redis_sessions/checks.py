@@ -129,16 +129,20 @@ def _error(problem: Problem) -> CheckMessage:
 def _of_site(numbers: Mapping[str, str]) -> list[CheckMessage]:
     if conf.problems():
         return []
-    site = conf.site()
-    # Who only moves in, or out, keeps the sessions somewhere else.
-    return _messages(diagnosis.of_site(site), numbers) if site.is_engine else []
+    found: dict[str | None, list[Finding]] = {}
+    for region in regions.each():
+        with regions.using(region):
+            site = conf.site()
+            # Who only moves in, or out, keeps the sessions somewhere else.
+            found[region] = diagnosis.of_site(site) if site.is_engine else []
+    return _messages(diagnosis.together(found), numbers)
 
 
 def _messages(found: Sequence[Finding], numbers: Mapping[str, str]) -> list[CheckMessage]:
     """What is a warning or worse, as Django's warnings: only what stops a site from working is an error there."""
     return [
         Warning(
-            finding.message,
+            f"In {finding.where}: {finding.message}" if finding.where else finding.message,
             hint=f"{finding.place}: {finding.line} ({finding.anchor})",
             id=f"django_redis_sessions.{numbers[finding.id]}",
         )

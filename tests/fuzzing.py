@@ -230,6 +230,8 @@ SCHEMES_TRIED = tuple(
         ("signed", "hashed", "plain"),
         ("tests.fuzzing.Ticket", "signed"),
     )
+) + tuple(
+    Keys("session", schemes(names, SECRETS, "eu")) for names in (*((name,) for name in SCHEMES), SCHEMES)
 )
 #: Two keys that are signed, with the secret of today and with that of before.
 SIGNED_KEYS = tuple(

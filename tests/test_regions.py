@@ -1148,3 +1148,29 @@ class TestACrowd:
                 assert sessions.of_user("7") == []
             assert not SessionStore(key).get("_auth_user_id")
             sessions.revoke_all()
+
+
+class TestTheChecks:
+    def test_say_in_which_region_something_is_amiss(self, settings):
+        settings.SESSION_REDIS = {
+            "REGIONS": {"eu": "rediss://:pw@eu.example.com", "us": "redis://:pw@us.example.com"},
+        }
+        settings.DEBUG = False
+        messages = [
+            message.msg
+            for message in run_checks(tags=["sessions"], include_deployment_checks=True)
+            if message.id == "django_redis_sessions.W011"
+        ]
+        assert messages == ["In region us: Sessions and passwords cross the network in the clear."]
+
+    def test_say_once_what_is_amiss_everywhere(self, settings):
+        settings.SESSION_REDIS = {
+            "REGIONS": {"eu": "redis://:pw@one.example.com", "us": "redis://:pw@two.example.com"}
+        }
+        settings.DEBUG = False
+        found = [
+            message
+            for message in run_checks(tags=["sessions"], include_deployment_checks=True)
+            if message.id == "django_redis_sessions.W011"
+        ]
+        assert len(found) == 1

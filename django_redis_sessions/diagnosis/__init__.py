@@ -6,7 +6,7 @@ rule is written twice. Every id is a heading of the documentation's page "doctor
 """
 
 from django_redis_sessions.diagnosis.facts import DANGEROUS, Cache, Server, Site, Stored, cache_at
-from django_redis_sessions.diagnosis.findings import Finding, Severity, worst
+from django_redis_sessions.diagnosis.findings import Finding, Severity, together, worst
 from django_redis_sessions.diagnosis.servers import eviction, of_server, of_servers
 from django_redis_sessions.diagnosis.site import CHECKS, DEPLOY_CHECKS, of_problems, of_site
 from django_redis_sessions.diagnosis.stored import of_stored
@@ -28,5 +28,6 @@ __all__ = [
     "of_servers",
     "of_site",
     "of_stored",
+    "together",
     "worst",
 ]

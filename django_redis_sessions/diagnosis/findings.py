@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -30,7 +30,8 @@ class Finding:
     """One thing that was looked at, and the line to change, unless nothing has to be.
 
     ``id`` names the rule, ``message`` gives the reason. ``line`` is what to write in ``place``: in
-    "settings.py", in "redis.conf" or in a "shell". ``where`` is the server it is about, None for the site.
+    "settings.py", in "redis.conf" or in a "shell". ``where`` is the server or the region it is about, None for the
+    site.
     ``is_known`` is False when it could not be looked at. Holds no password and no session key.
     """
 
@@ -48,7 +49,7 @@ class Finding:
         return f"docs/doctor.md#{self.id}"
 
     def at(self, where: str) -> Finding:
-        """The same, about the server at this address."""
+        """The same, about the server at this address, or a region."""
         return replace(self, where=where)
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,6 +69,18 @@ class Finding:
 def worst(findings: Iterable[Finding]) -> Severity:
     """The severity of the worst; OK if there is none."""
     return max((finding.severity for finding in findings), default=Severity.OK)
+
+
+def together(by_region: Mapping[str | None, Sequence[Finding]]) -> list[Finding]:
+    """The findings of all regions: what holds in each of them once, of the rest where that is."""
+    shared = set.intersection(*map(set, by_region.values())) if by_region else set()
+    return list(
+        dict.fromkeys(
+            finding if finding.where is not None or finding in shared else finding.at(f"region {region}")
+            for region, findings in by_region.items()
+            for finding in findings
+        )
+    )
 
 
 def ok(id: str, message: str) -> Finding:  # noqa: A002 - as the field is called

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from itertools import chain
 from time import perf_counter, time
 
 from django_redis_sessions import arrivals, census, conf, diagnosis, examinations, indexes, regions, walks
@@ -57,8 +56,8 @@ def acl_rules(*, command: bool = False, announces: bool = True, listens: bool = 
 
 
 def _together(answers: regions.Answers[list[Finding]]) -> list[Finding]:
-    """The findings of all regions, those about the site once."""
-    return [*dict.fromkeys(chain.from_iterable(answers.all()))]
+    answers.all()
+    return diagnosis.together(answers.results)
 
 
 def _diagnosing(sample: int) -> Operation[list[Finding]]:
