@@ -55,6 +55,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "listener: hears of ended sessions, with the rights for that")
 
 
+#: Modules that start whole deployments, sites or browsers, and wait for what these do in their own time.
+DEPLOYMENTS = {
+    "test_browser",
+    "test_browser_admin",
+    "test_deployment",
+    "test_durability",
+    "test_embedded",
+    "test_examples",
+    "test_moving_sites",
+    "test_rolling_sites",
+    "test_testproject",
+    "test_topologies",
+}
+#: What such a test says when one of them has not come in time; never that something was wrong.
+LATE = ["did not come about", "SessionStoreUnavailable", "Timeout", "ConnectError", "ConnectionError"]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     topology = config.getoption("--topology")
     for item in items:
@@ -62,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         needs_socket = item.get_closest_marker("socket") and topology not in ("unix", "acl")
         if needs_unix or needs_socket or (item.get_closest_marker("one_slot") and topology == "cluster"):
             item.add_marker(pytest.mark.skip(reason=f"cannot be asked of {topology}"))
+        if item.path.stem in DEPLOYMENTS:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=LATE))
 
 
 @pytest.hookimpl(optionalhook=True)
