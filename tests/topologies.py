@@ -175,29 +175,31 @@ def _pairs(row: Any) -> dict[str, Any]:
 
 
 class Cluster(Group):
-    """Three masters with a replica each."""
+    """Three masters, or as many as are asked for, with a replica each unless nobody needs one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, masters: int = 3, are_replicated: bool = True) -> None:
+        self._masters = masters
         super().__init__(
             *QUICK, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-            "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", number=6,
+            "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
+            number=masters * (1 + are_replicated),
         )  # fmt: skip
 
     def join(self) -> None:
-        masters, replicas = self.servers[:3], self.servers[3:]
-        for number, (master, slots) in enumerate(
-            zip(masters, ((0, 5460), (5461, 10922), (10923, 16383)), strict=True)
-        ):
+        masters, replicas = self.servers[: self._masters], self.servers[self._masters :]
+        for number, master in enumerate(masters):
+            slots = range(number * 16384 // len(masters), (number + 1) * 16384 // len(masters))
             with master.client() as client:
-                for start in range(slots[0], slots[1] + 1, 2000):
-                    stop = min(start + 1999, slots[1])
-                    client.execute_command("CLUSTER", "ADDSLOTS", *range(start, stop + 1))
+                for at in range(0, len(slots), 2000):
+                    client.execute_command("CLUSTER", "ADDSLOTS", *slots[at : at + 2000])
                 client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for server in self.servers[1:]:
             with server.client() as client:
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.servers[0].port)
-        until(lambda: all(self._info(server)["cluster_known_nodes"] == "6" for server in self.servers))
-        for master, replica in zip(masters, replicas, strict=True):
+        known = str(len(self.servers))
+        until(lambda: all(self._info(server)["cluster_known_nodes"] == known for server in self.servers))
+        # Without replicas there is nobody to introduce.
+        for master, replica in zip(masters, replicas, strict=bool(replicas)):
             with master.client(decode_responses=True) as client:
                 name = client.execute_command("CLUSTER", "MYID")
             with replica.client() as client:
