@@ -1,6 +1,8 @@
 """``python -m benchmarks``: compare this package with its peers.
 
-``layers`` takes a load apart, ``near-cache`` measures what a cache in each process would be worth.
+``layers`` takes a load apart, ``near-cache`` measures what a cache in each process would be worth,
+``sizing`` what an operator has to plan for;
+``plan`` makes the plans in a page anew, from the figures that stand there.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -22,11 +24,29 @@ import django
 from django.core.management import call_command
 from django.db import connections
 
-from benchmarks import environment, event_loop, layers, memory, near_cache, one_by_one, report, whole_requests
+from benchmarks import (
+    environment,
+    event_loop,
+    layers,
+    memory,
+    near_cache,
+    one_by_one,
+    plan,
+    plan_tables,
+    report,
+    sizing,
+    whole_requests,
+)
 from benchmarks.contenders import ALL, Contender
 from benchmarks.measuring import Rounds
 from tests.servers import RedisServer
 
+#: What is measured by itself, and how its server is reached.
+ALONE = {
+    "layers": "on a unix socket",
+    "near-cache": "on a unix socket",
+    "sizing": "over TCP on the same machine",
+}
 PARTS = ("sync", "memory", "async", "http")
 #: Seconds for the rounds of each part; warming up comes on top.
 SECONDS = {"sync": 75.0, "async": 45.0, "http": 55.0}
@@ -42,7 +62,7 @@ QUICK_VISIT = 0.2
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    made.add_argument("what", nargs="?", choices=["compare", "layers", "near-cache"], default="compare")
+    made.add_argument("what", nargs="?", choices=["compare", *ALONE, "plan"], default="compare")
     made.add_argument(
         "--only", metavar="PARTS", type=_parts, default=PARTS, help="words of " + ",".join(PARTS)
     )
@@ -60,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 if nothing was measured."""
     given = parser().parse_args(arguments)
+    if given.what == "plan":
+        return replan(given.markdown)
     # Ended by a signal, the servers are stopped as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if given.server:
@@ -69,29 +91,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["BENCHMARK_DIRECTORY"] = directory
         os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
         with server.client() as client:
-            facts = environment.environment(client.info("server"))
+            facts = environment.environment(
+                client.info("server"), reached=ALONE.get(given.what, "on a unix socket")
+            )
         print(*environment.lines(facts), "", sep="\n", flush=True)
         try:
             set_up()
-            if given.what == "layers":
-                made = [layers.measure(server.socket, rounds=given.rounds or (5 if given.quick else 25))]
-                result: dict[str, Any] = {"environment": facts, "layers": [asdict(table) for table in made]}
-            elif given.what == "near-cache":
-                made = [near_cache.measure(server.socket)]
-                result = {"environment": facts, "near-cache": [asdict(table) for table in made]}
+            if given.what in ALONE:
+                made = alone(given, server.socket)
+                result: dict[str, Any] = {
+                    "environment": facts,
+                    given.what: [asdict(table) for table in made],
+                }
             else:
                 result = {"environment": facts, **compare(given, server.socket, Path(directory))}
                 made = report.tables(result, {contender.name: contender.label for contender in ALL})
         except KeyboardInterrupt:
             progress("")("stopped")
             return 130
-    for table in made:
+    planned = plans({table.title: table.rows for table in made}) if given.what == "sizing" else []
+    if planned:
+        result["plan"] = [asdict(table) for table in planned]
+    for table in (*made, *planned):
         print(table.text())
     if given.markdown:
-        facts_listed = [f"- {line}" for line in environment.lines(facts)]
-        text = "\n".join([*facts_listed, "", *(table.markdown() for table in made)])
         page = given.markdown.read_text() if given.markdown.exists() else ""
-        given.markdown.write_text(report.placed(page, given.what, text))
+        texts = {
+            given.what: "\n".join([*(f"- {line}" for line in environment.lines(facts)), "", _markdown(made)])
+        }
+        if planned:
+            texts["plan"] = _markdown(planned)
+        given.markdown.write_text(report.all_placed(page, texts))
     if given.json:
         given.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return 0
@@ -101,6 +131,34 @@ def set_up() -> None:
     """Django, with its tables in a new database."""
     django.setup()
     call_command("migrate", verbosity=0)
+
+
+def alone(given: argparse.Namespace, path: str) -> list[report.Table]:
+    """The tables of what is measured by itself."""
+    match given.what:
+        case "layers":
+            return [layers.measure(path, rounds=given.rounds or (5 if given.quick else 25))]
+        case "near-cache":
+            return [near_cache.measure(path)]
+        case _:
+            return sizing.measure(sizing.QUICK if given.quick else sizing.Extent(), progress("sizing"))
+
+
+def replan(page: Path | None) -> int:
+    """Make the plans in a page of figures anew."""
+    if page is None:
+        raise SystemExit("Which page has the figures? --markdown names it.")
+    text = page.read_text()
+    tables = plans({title: report.rows_of(text, title) for title in plan.TITLES})
+    for table in tables:
+        print(table.text())
+    page.write_text(report.placed(text, "plan", _markdown(tables)))
+    return 0
+
+
+def plans(rows: Mapping[str, Sequence[Sequence[str]]]) -> list[report.Table]:
+    """What follows from figures as they are shown, so that whoever reads them can follow."""
+    return plan_tables.plan_tables(plan.Figures.read(rows))
 
 
 def compare(given: argparse.Namespace, path: str, directory: Path) -> dict[str, Any]:
@@ -174,6 +232,10 @@ def progress(part: str) -> Callable[[str], None]:
 
 
 _start = monotonic()
+
+
+def _markdown(tables: Sequence[report.Table]) -> str:
+    return "\n".join(table.markdown() for table in tables)
 
 
 def _close_databases() -> None:

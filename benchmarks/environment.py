@@ -15,8 +15,8 @@ BUSY = 0.5
 _PACKAGES = ("Django", "redis", "hiredis", "django-redis", "gunicorn", "uvicorn", "uvloop", "httptools")
 
 
-def environment(server: dict[str, Any]) -> dict[str, Any]:
-    """The machine, the versions and how busy it is now; ``server`` is what INFO says."""
+def environment(server: dict[str, Any], *, reached: str) -> dict[str, Any]:
+    """The machine, the versions and how busy it is now; ``server`` is what INFO says, ``reached`` how it is."""
     cores = _cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return {
@@ -29,6 +29,7 @@ def environment(server: dict[str, Any]) -> dict[str, Any]:
         "parser": _parser(),
         "server": f"{'Valkey' if 'valkey_version' in server else 'Redis'} "
         f"{server.get('valkey_version') or server['redis_version']}",
+        "reached": reached,
         "load_before": round(load, 2),
         "is_busy": load > BUSY * cores,
     }
@@ -41,7 +42,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
     return [
         f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {facts['kernel']}",
         f"{facts['python']}, {packages}",
-        f"{facts['server']} on a unix socket, redis-py parses with {facts['parser']}",
+        f"{facts['server']} {facts['reached']}, redis-py parses with {facts['parser']}",
         f"load average before the start: {facts['load_before']:.2f}{busy}",
     ]
 

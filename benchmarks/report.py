@@ -72,6 +72,22 @@ def placed(page: str, name: str, text: str) -> str:
     return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
 
 
+def all_placed(page: str, texts: Mapping[str, str]) -> str:
+    """Each text in its place, as ``placed()`` does it; if one of them has none, the page is replaced by all."""
+    for name, text in texts.items():
+        if f"<!-- {name}: begin -->" not in page:
+            return "\n\n".join(each.strip() for each in texts.values()) + "\n"
+        page = placed(page, name, text)
+    return page
+
+
+def rows_of(page: str, title: str) -> list[list[str]]:
+    """The cells of the first table under a title, as ``Table.markdown()`` writes it."""
+    _, _, rest = page.partition(f"### {title}\n")
+    lines = [line for line in rest.partition("\n### ")[0].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
 def shown(value: float | None, ratio: float | None = None) -> str:
     """A figure of about three digits, with its ratio in parentheses; a dash for none."""
     if value is None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.__main__ import parser
+from benchmarks.__main__ import main, parser
+from benchmarks.accounts import Account, Calls, calls_in
 from benchmarks.contenders import ALL, THIS
 from benchmarks.content import CONTENTS, length
 from benchmarks.measuring import Rounds, Sample, Series, compared, enough, ratio, rotated, timed
@@ -111,6 +112,21 @@ class TestAPage:
     def test_without_such_a_place_consists_of_them(self):
         assert report.placed("<!-- compare: begin --> and no end", "compare", "new") == "new\n"
 
+    def test_gets_several_texts_into_their_places(self):
+        page = "<!-- a: begin --><!-- a: end -->\nbetween\n<!-- b: begin --><!-- b: end -->\n"
+        assert report.all_placed(page, {"a": "1", "b": "2"}) == (
+            "<!-- a: begin -->\n\n1\n\n<!-- a: end -->\nbetween\n<!-- b: begin -->\n\n2\n\n<!-- b: end -->\n"
+        )
+
+    def test_without_a_place_for_one_of_them_consists_of_all(self):
+        assert report.all_placed("<!-- a: begin --><!-- a: end -->", {"a": "1", "b": "2"}) == "1\n\n2\n"
+
+    def test_gives_back_the_cells_of_its_tables(self):
+        second = report.Table("Other", "One more.", ["", "save"], [["x", "1"], ["y", "2"]])
+        page = TestATable.table.markdown() + second.markdown()
+        assert report.rows_of(page, "Title") == [["this package", "81.2 (1.00)"]]
+        assert report.rows_of(page, "Other") == [["x", "1"], ["y", "2"]]
+
     def test_of_the_documentation_has_both_places(self):
         page = (ROOT / "docs" / "benchmarks.md").read_text()
         for name in ("compare", "layers"):
@@ -125,6 +141,18 @@ class TestTheCommandLine:
         with pytest.raises(SystemExit):
             parser().parse_args(["--only", "sinc"])
         assert "'sinc' is none of sync" in capsys.readouterr().err
+
+    def test_makes_the_plans_of_a_page_anew(self, tmp_path, capsys):
+        text = (ROOT / "docs" / "sizing.md").read_text()
+        page = tmp_path / "sizing.md"
+        page.write_text(report.placed(text, "plan", "none yet"))
+        assert main(["plan", "--markdown", str(page)]) == 0
+        assert page.read_text() == text
+        assert "Bigger nodes" in capsys.readouterr().out
+
+    def test_cannot_plan_without_figures(self):
+        with pytest.raises(SystemExit, match="--markdown names it"):
+            main(["plan"])
 
 
 @pytest.mark.unix
@@ -141,6 +169,35 @@ class TestTheServersCounters:
             connection.close()
         sent = f"*2\r\n$3\r\nGET\r\n${len(prefix)}\r\n{prefix}\r\n*1\r\n$4\r\nPING\r\n"
         assert traffic == Traffic(1, 2, len(sent), len("$-1\r\n+PONG\r\n"))
+
+
+class TestAnAccount:
+    def test_is_what_was_spent_in_between(self):
+        before = Account(
+            cpu=1.0,
+            children_cpu=0.5,
+            commands={"get": Calls(1, 10), "info": Calls(2, 9)},
+            replicated=5,
+            appended=7,
+        )
+        after = Account(
+            cpu=1.5,
+            children_cpu=0.5,
+            commands={"get": Calls(4, 16), "info": Calls(2, 9), "set": Calls(1, 3)},
+            replicated=25,
+            appended=7,
+        )
+        assert after.since(before) == Account(
+            cpu=0.5,
+            children_cpu=0.0,
+            commands={"get": Calls(3, 6), "set": Calls(1, 3)},
+            replicated=20,
+            appended=0,
+        )
+
+    def test_has_each_command_and_nothing_else(self):
+        info = {"cmdstat_get": "calls=3,usec=6,usec_per_call=2.00,rejected_calls=0", "redis_version": "7.2.4"}
+        assert calls_in(info) == [("get", Calls(3, 6))]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc")
@@ -177,6 +234,38 @@ class TestARun:
         assert result["memory"]["typical"]["redis_bytes"]["this"] > 0
         assert "Time of an operation" in run.stdout
         assert "| this package |" in (tmp_path / "tables.md").read_text()
+
+    @pytest.mark.parametrize(
+        ("what", "titles"),
+        [
+            ("sizing", ["A session in memory", "A request", "A command", "A server", "The plan"]),
+        ],
+    )
+    def test_of_what_is_measured_by_itself_gives_its_tables(self, tmp_path, what, titles):
+        run = subprocess.run(
+            [sys.executable, "-m", "benchmarks", what, "--quick", "--json", str(tmp_path / "result.json")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert run.returncode == 0, run.stderr
+        result = json.loads((tmp_path / "result.json").read_text())
+        tables = {table["title"]: table for table in result[what] + result.get("plan", [])}
+        assert set(titles) <= set(tables)
+        for title in titles:
+            assert title in run.stdout
+            assert all(len(row) == len(tables[title]["head"]) for row in tables[title]["rows"])
+        if what == "sizing":
+            commands = {row[0]: row[1] for row in tables["A request"]["rows"]}
+            assert commands == {
+                "leaves it alone": "–",
+                "reads": "`GET`",
+                "changes": "`GET` `EVALSHA`",
+                "begins": "`SET`",
+                "signs in": "`GET` `EVALSHA` `EVALSHA`",
+                "signs out": "`GET` `EVALSHA`",
+            }
 
     def test_has_cases_that_every_worker_can_do(self):
         methods = {"load", "save", "touch", "create", "delete", "sign_in"}

@@ -22,6 +22,8 @@ from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.test import Client
 
+from benchmarks.plan import LABELS, TITLES, Figures
+from benchmarks.plan_tables import plan_tables
 from django_redis_sessions import (
     announcements,
     arrivals,
@@ -563,6 +565,29 @@ class TestThePageOfTopologies:
         shown = "".join(every(r"(?s)^```python\n(.*?)^```", page("topologies.md")))
         for scheme in set(URL_SCHEMES) - {"embedded", "rediss+sentinel", "rediss+cluster"}:
             assert f'"{scheme}://' in shown, scheme
+
+
+class TestThePageOfSizing:
+    def rows(self, title):
+        (found,) = tables(section(page("sizing.md"), f"### {title}"))
+        return found
+
+    def test_has_the_plans_that_its_figures_give(self):
+        figures = Figures.read({title: self.rows(title) for title in TITLES})
+        for table in plan_tables(figures):
+            assert table.markdown().strip() in page("sizing.md"), table.title
+
+    def test_has_every_figure_that_a_plan_needs(self):
+        assert set(LABELS.values()) <= {row[0] for row in self.rows("A server")}
+
+    def test_names_the_command_of_each_table_of_figures(self):
+        for title in (*TITLES, "A failover on command"):
+            assert every(r"python -m benchmarks (\w+)", section(page("sizing.md"), f"### {title}"))
+
+    def test_has_places_for_the_next_run(self):
+        for name in ("sizing", "plan"):
+            assert f"<!-- {name}: begin -->" in page("sizing.md")
+            assert f"<!-- {name}: end -->" in page("sizing.md")
 
 
 NAMED_TEST = r"`tests/(\w+)\.py::(\w+)`"
