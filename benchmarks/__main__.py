@@ -1,7 +1,7 @@
 """``python -m benchmarks``: compare this package with its peers.
 
 ``layers`` takes a load apart, ``near-cache`` measures what a cache in each process would be worth,
-``sizing`` what an operator has to plan for;
+``sizing`` what an operator has to plan for, ``masters`` what each further master of a cluster adds;
 ``plan`` makes the plans in a page anew, from the figures that stand there.
 """
 
@@ -28,6 +28,7 @@ from benchmarks import (
     environment,
     event_loop,
     layers,
+    masters,
     memory,
     near_cache,
     one_by_one,
@@ -46,6 +47,7 @@ ALONE = {
     "layers": "on a unix socket",
     "near-cache": "on a unix socket",
     "sizing": "over TCP on the same machine",
+    "masters": "over TCP on the same machine",
 }
 PARTS = ("sync", "memory", "async", "http")
 #: Seconds for the rounds of each part; warming up comes on top.
@@ -140,8 +142,10 @@ def alone(given: argparse.Namespace, path: str) -> list[report.Table]:
             return [layers.measure(path, rounds=given.rounds or (5 if given.quick else 25))]
         case "near-cache":
             return [near_cache.measure(path)]
-        case _:
+        case "sizing":
             return sizing.measure(sizing.QUICK if given.quick else sizing.Extent(), progress("sizing"))
+        case _:
+            return masters.measure(masters.QUICK if given.quick else masters.Extent(), progress("masters"))
 
 
 def replan(page: Path | None) -> int:

@@ -239,6 +239,7 @@ class TestARun:
         ("what", "titles"),
         [
             ("sizing", ["A session in memory", "A request", "A command", "A server", "The plan"]),
+            ("masters", ["Three masters against one", "What masters could do"]),
         ],
     )
     def test_of_what_is_measured_by_itself_gives_its_tables(self, tmp_path, what, titles):

@@ -581,11 +581,11 @@ class TestThePageOfSizing:
         assert set(LABELS.values()) <= {row[0] for row in self.rows("A server")}
 
     def test_names_the_command_of_each_table_of_figures(self):
-        for title in (*TITLES, "A failover on command"):
+        for title in (*TITLES, "A failover on command", "Three masters against one"):
             assert every(r"python -m benchmarks (\w+)", section(page("sizing.md"), f"### {title}"))
 
     def test_has_places_for_the_next_run(self):
-        for name in ("sizing", "plan"):
+        for name in ("sizing", "plan", "masters"):
             assert f"<!-- {name}: begin -->" in page("sizing.md")
             assert f"<!-- {name}: end -->" in page("sizing.md")
 
