@@ -235,39 +235,6 @@ class TestARun:
         assert "Time of an operation" in run.stdout
         assert "| this package |" in (tmp_path / "tables.md").read_text()
 
-    @pytest.mark.parametrize(
-        ("what", "titles"),
-        [
-            ("sizing", ["A session in memory", "A request", "A command", "A server", "The plan"]),
-            ("masters", ["Three masters against one", "What masters could do"]),
-        ],
-    )
-    def test_of_what_is_measured_by_itself_gives_its_tables(self, tmp_path, what, titles):
-        run = subprocess.run(
-            [sys.executable, "-m", "benchmarks", what, "--quick", "--json", str(tmp_path / "result.json")],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert run.returncode == 0, run.stderr
-        result = json.loads((tmp_path / "result.json").read_text())
-        tables = {table["title"]: table for table in result[what] + result.get("plan", [])}
-        assert set(titles) <= set(tables)
-        for title in titles:
-            assert title in run.stdout
-            assert all(len(row) == len(tables[title]["head"]) for row in tables[title]["rows"])
-        if what == "sizing":
-            commands = {row[0]: row[1] for row in tables["A request"]["rows"]}
-            assert commands == {
-                "leaves it alone": "–",
-                "reads": "`GET`",
-                "changes": "`GET` `EVALSHA`",
-                "begins": "`SET`",
-                "signs in": "`GET` `EVALSHA` `EVALSHA`",
-                "signs out": "`GET` `EVALSHA`",
-            }
-
     def test_has_cases_that_every_worker_can_do(self):
         methods = {"load", "save", "touch", "create", "delete", "sign_in"}
         assert {case.method for case in CASES} == methods
