@@ -73,7 +73,7 @@ def adopt(keys: Keys, arrival: Arrival) -> Operation[Result]:
 
 
 def adopt_all(keys: Keys, arrivals: Sequence[Arrival]) -> Operation[list[Result]]:
-    """``adopt()`` for several. One round trip, two on a cluster."""
+    """``adopt()`` for several. One round trip; on a cluster one more for each that is signed in."""
     refused: dict[int, Result] = {}
     if keys.are_spread:
         for at, arrival in enumerate(arrivals):

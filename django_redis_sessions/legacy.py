@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.base import SessionBase
 
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.engines import BATCH, Engine, Found, Listed
+from django_redis_sessions.errors import SessionStoreError, SessionStoreRefused
 from django_redis_sessions.executors import run
 from django_redis_sessions.keys import escaped, is_plausible
 from django_redis_sessions.operations import Command, Operation, Saying, masters, or_raise
@@ -77,6 +78,10 @@ class Legacy(Engine):
         found = []
         for at, session_key in enumerate(session_keys):
             content, life = replies[2 * at : 2 * at + 2]
+            for reply in (content, life):
+                # Only what is no text is no session: a missing right, for example, would leave some behind.
+                if isinstance(reply, SessionStoreError) and not isinstance(reply, SessionStoreRefused):
+                    raise reply
             if isinstance(content, bytes) and isinstance(life, int) and life != -2:
                 text = content.decode(errors="replace")
                 found.append(Listed(session_key, text, life / 1000 if life >= 0 else self._usual_life({})))

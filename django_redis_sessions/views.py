@@ -113,8 +113,8 @@ def _own_sessions(request: HttpRequest) -> list[SessionInfo]:
 
 def _device(info: SessionInfo) -> Device:
     idle = timesince(info.last_seen, depth=1)
-    # timesince() puts no-break spaces between numbers and units, in every language.
     name = worded(info.user_agent) or gettext("Unknown device")
+    # timesince() puts no-break spaces between numbers and units, in every language.
     return Device(info, name, "" if idle.startswith("0\xa0") else idle)
 
 

@@ -429,6 +429,19 @@ class TestImportingFromTheLegacyPackage:
         other.delete(session_key)
         assert not other.exists(session_key)
 
+    def test_fails_rather_than_leave_behind_what_it_may_not_read(self, legacy, server, prefix, behind):
+        session_key = legacy(f"{prefix}:old:", a=1)
+        user = f"reader-of-{prefix}"
+        behind.execute_command("ACL", "SETUSER", user, "on", ">pw", f"~{prefix}:*", "+scan", "+pttl")
+        try:
+            other = Legacy(f"unix://{user}:pw@{server.socket}", f"{prefix}:old")
+            with pytest.raises(errors.SessionStoreMisconfigured):
+                list(other.pages())
+            with pytest.raises(errors.SessionStoreMisconfigured):
+                other.find(session_key)
+        finally:
+            behind.execute_command("ACL", "DELUSER", user)
+
     def test_passes_over_what_has_gone_and_what_has_no_end(self, legacy, server, prefix, behind):
         session_key = legacy(f"{prefix}:old:", a=1)
         behind.persist(f"{prefix}:old:{session_key}")

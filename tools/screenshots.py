@@ -59,7 +59,7 @@ def take(window: Window, picture: Picture, folder: Path) -> Path:
     """Write the picture."""
     window.open(picture.path)
     if picture.follow is not None:
-        window.page.locator(picture.follow).first.click()
+        window.follow(window.page.locator(picture.follow).first)
     path = folder / f"{picture.name}.png"
     window.page.screenshot(path=path, full_page=picture.height is None, animations="disabled")
     return path

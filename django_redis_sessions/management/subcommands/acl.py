@@ -15,9 +15,9 @@ NAME = "acl"
 HELP = "Print the ACL rules that permit what the settings need, and nothing else."
 EPILOG = (
     "Speaks to no server: put a password in place of the word, and give the lines to redis-cli on each server. They "
-    "change with the settings USER_INDEX, WAIT_REPLICAS, FALLBACK_ENGINES, KEYS, PREFIX and URL. Keep the user "
-    "default out with `ACL SETUSER default off resetpass ~* &* +@all`: without rights of its own, a server with an "
-    "append-only file would lose sessions when it starts."
+    "change with the settings USER_INDEX, WAIT_REPLICAS, ANONYMOUS_BUDGET, FALLBACK_ENGINES, KEYS, PREFIX, URL and "
+    "OPTIONS. Keep the user default out with `ACL SETUSER default off resetpass ~* &* +@all`: without rights of its "
+    "own, a server with an append-only file would lose sessions when it starts."
 )
 
 
