@@ -6,7 +6,6 @@ which method of Django's; the rules are in ``stored`` and below.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -18,7 +17,7 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.serializers import JSONSerializer
 from django.utils import timezone
 
-from django_redis_sessions import conf, errors, fallbacks, operations, records, signals
+from django_redis_sessions import conf, errors, fallbacks, json_text, operations, records, signals
 from django_redis_sessions import expiry as expiring
 from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.announcements import Revoked, Rotated
@@ -320,7 +319,7 @@ class SessionStore(SeenSession, SessionBase):
 
     def _dumps(self, data: Any) -> bytes:
         if self.serializer is JSONSerializer:
-            return _to_json(data).encode("latin-1")
+            return json_text.dumps(data)
         payload: bytes = self.serializer().dumps(data)
         return payload
 
@@ -335,7 +334,7 @@ class SessionStore(SeenSession, SessionBase):
             reader = JSONSerializer
         try:
             if reader is JSONSerializer:
-                return _from_json(payload.decode("latin-1"))
+                return json_text.loads(payload)
             return reader().loads(payload)
         except Exception as error:  # whatever the project's serializer raises on bytes it cannot read
             raise errors.CorruptRecord("its body cannot be deserialized") from error
@@ -471,11 +470,6 @@ class SessionStore(SeenSession, SessionBase):
     @property
     def _async_client(self) -> AsyncClient:
         return self._store.connections.async_client()
-
-
-# What Django's JSONSerializer does, in less time: json.dumps() makes an encoder for each call.
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
-_from_json = json.JSONDecoder().decode
 
 
 @cache
