@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from time import monotonic, perf_counter, time, time_ns
+from time import monotonic, time, time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -23,7 +23,6 @@ from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.devices import Device
 from django_redis_sessions.executors import AsyncClient, arun, run
-from django_redis_sessions.metrics import Careful
 from django_redis_sessions.operations import Located, Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.seen import SeenSession
@@ -435,21 +434,6 @@ class SessionStore(SeenSession, SessionBase):
         finally:
             if self._news:
                 await signals.atell(type(self), self._take_news())
-
-    def _measured(self, metrics: Careful, name: str, operation: Operation[T]) -> Operation[T]:
-        """``operation``, which tells how it went; the same for whoever performs it."""
-        began, outcome = perf_counter(), "cancelled"
-        try:
-            result = yield from operation
-            outcome = "missing" if name == "load" and self.session_key is None else "done"
-            return result
-        except Exception as error:  # those of a project's function too, which mutate() calls
-            outcome = type(error).__name__
-            if isinstance(error, errors.SessionStoreUnavailable):
-                metrics.tell("unavailable", outcome)
-            raise
-        finally:
-            metrics.tell("operated", name, perf_counter() - began, outcome)
 
     def _take_news(self) -> list[Created | Rotated | Revoked]:
         # A receiver may use this very session.

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from random import random
-from time import time, time_ns
+from time import perf_counter, time, time_ns
 from typing import Any, NamedTuple, TypeVar
 
 from django_redis_sessions import announcements, indexes, keys, operations, records, sizes
@@ -33,6 +33,7 @@ from django_redis_sessions.errors import (
 from django_redis_sessions.expiry import LONGEST_TTL, index_score
 from django_redis_sessions.keys import Keys
 from django_redis_sessions.merging import USER_ID, AnotherUsersSession, merge
+from django_redis_sessions.metrics import Careful
 from django_redis_sessions.operations import (
     Budget,
     Entry,
@@ -915,6 +916,21 @@ class StoredSession(ABC):
             self._adopt(merged, mine)
         self._measure("conflicted", "merged" if policy == "merge" else "overwritten")
         self._baseline = baseline
+
+    def _measured(self, metrics: Careful, name: str, operation: Operation[T]) -> Operation[T]:
+        """``operation``, which tells how it went; the same for whoever performs it."""
+        began, outcome = perf_counter(), "cancelled"
+        try:
+            result = yield from operation
+            outcome = "missing" if name == "load" and self._session_key is None else "done"
+            return result
+        except Exception as error:  # those of a project's function too, which mutate() calls
+            outcome = type(error).__name__
+            if isinstance(error, SessionStoreUnavailable):
+                metrics.tell("unavailable", outcome)
+            raise
+        finally:
+            metrics.tell("operated", name, perf_counter() - began, outcome)
 
     def _measure(self, event: str, *arguments: Any) -> None:
         """Tell the project's ``METRICS``, if it has any."""
