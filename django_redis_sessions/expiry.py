@@ -57,6 +57,22 @@ def comparable(expiry: Any, modification: datetime, make_aware: Callable[[dateti
     return expiry
 
 
+def idle_life(expiry: Any, usual: float, now: datetime) -> float:
+    """Seconds that a session may lie idle whose ``_session_expiry`` this is, as Django reckons.
+
+    A number of seconds; ``usual`` if it says nothing (None, or 0 for a cookie that ends with the browser);
+    what is left until an instant, a ``datetime`` or its ISO text. ``now`` is aware, and an instant that is
+    naive is in this machine's time zone.
+    """
+    if not expiry:
+        return usual
+    expiry = comparable(expiry, now, datetime.astimezone)
+    if not isinstance(expiry, datetime):
+        return expiry  # type: ignore[no-any-return]  # whatever was set is what Django returns
+    left = expiry - now
+    return left.days * 86_400 + left.seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
     """How long sessions of one project live; durations in seconds, times in seconds since 1970.

@@ -1,10 +1,12 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone as django_timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_redis_sessions.expiry import LONGEST_TTL, Lifetimes, comparable, ttl_for
+from django_redis_sessions.expiry import LONGEST_TTL, Lifetimes, comparable, idle_life, ttl_for
 
 
 class TestTheTtlOfARecord:
@@ -50,6 +52,40 @@ class TestAnInstantOfTheOtherKind:
     def test_instants_of_the_same_kind_pass_through(self):
         modified = datetime(2026, 11, 21, 12, tzinfo=UTC)
         assert comparable("2026-11-21T14:00:00+00:00", modified, self.aware).hour == 14
+
+
+ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+INSTANTS = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1), timezones=ZONES)
+
+
+class TestTheIdleLife:
+    now = datetime(2026, 11, 29, 12, 0, 0, 250_000, tzinfo=UTC)
+
+    def django_says(self, expiry, now):
+        session = SessionBase()
+        session.get_session_cookie_age = lambda: 1_209_600
+        return session.get_expiry_age(expiry=expiry, modification=now)
+
+    @pytest.mark.parametrize("expiry", [None, 0, 0.0, "", 300, 1.5, -1, -0.5, 10**12])
+    def test_is_the_number_that_django_says(self, expiry):
+        assert idle_life(expiry, 1_209_600, self.now) == self.django_says(expiry, self.now)
+
+    @given(expiry=INSTANTS, now=INSTANTS)
+    def test_until_an_instant_is_what_django_says(self, expiry, now):
+        assert idle_life(expiry, 1_209_600, now) == self.django_says(expiry, now)
+        assert idle_life(expiry.isoformat(), 1_209_600, now) == self.django_says(expiry.isoformat(), now)
+
+    def test_until_a_naive_instant_is_what_a_site_without_time_zones_says(self, settings):
+        """Django sets the time zone of its process to its own; here it is the machine's that counts."""
+        settings.USE_TZ = False
+        naive = datetime.now() + timedelta(hours=3)
+        life = idle_life(naive.isoformat(), 1_209_600, datetime.now(UTC))
+        assert abs(life - self.django_says(naive.isoformat(), django_timezone.now())) <= 1
+        assert 10_790 < life <= 10_800
+
+    def test_of_text_that_is_no_instant_is_an_error(self):
+        with pytest.raises(ValueError, match="Invalid isoformat"):
+            idle_life("tomorrow", 1_209_600, self.now)
 
 
 class TestTheLimitsOfALife:
