@@ -12,6 +12,7 @@ import shlex
 import textwrap
 import time
 import tomllib
+from collections.abc import MutableMapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -60,6 +61,7 @@ from django_redis_sessions import (
 from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.blocking import BlockingClient
+from django_redis_sessions.client import ClientSession, SessionClient
 from django_redis_sessions.configuration import (
     COMPRESSIONS,
     CONFLICTS,
@@ -1146,6 +1148,31 @@ class TestThePageOfDevices:
 
     def test_gives_the_number_of_devices_on_a_page(self):
         assert f"{views.PER_PAGE} on a page" in page("devices.md")
+
+
+class TestThePageOfServices:
+    def test_has_a_row_for_each_method_and_no_other(self):
+        of_client, of_session = tables(section(page("services.md"), "## Methods"))
+        inherited = {*dir(MutableMapping), "Conflict", "Ended", "KeyTaken"}
+        inherited |= {"arrival", "is_unavailable", "network", "outlive", "unsealed"}  # for the site
+        for rows, described in ((of_client, SessionClient), (of_session, ClientSession)):
+            documented = [word.partition("(")[0] for row in rows for word in code_words(row[0])]
+            public = {name for name in dir(described) if not name.startswith("_")} - inherited
+            twins = {name for name in public if name[0] == "a" and name[1:] in public}
+            assert len(documented) == len(set(documented))
+            assert set(documented) == public - twins
+            assert {name[1:] for name in twins} == {
+                name for name in documented if inspect.isfunction(getattr(described, name))
+            } - {"new", "close"}
+
+    def test_has_a_row_for_each_argument(self):
+        (rows,) = tables(section(page("services.md"), "## From plain values"))
+        *_, others = [code_words(row[0]) for row in rows]
+        documented = [word for row in rows[:-1] for word in code_words(row[0])]
+        _, *parameters, rest = inspect.signature(SessionClient).parameters.values()
+        assert documented == [parameter.name for parameter in (_, *parameters)]
+        assert rest.kind is rest.VAR_KEYWORD
+        assert set(others) <= {field.name for field in fields(Settings)}
 
 
 class TestTheSupportedVersions:
