@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 
 # What starts whole deployments or one server after the other, five minutes in all; `make matrix` and .ci/run
 # leave nothing out.
-LEFT_TO_CI := $(addprefix --ignore=tests/,test_deployment.py test_footing.py test_moving_sites.py \
+LEFT_TO_CI := $(addprefix --ignore=tests/,test_deployment.py test_examples.py test_footing.py test_moving_sites.py \
   test_rolling_sites.py test_sizing.py test_whole_moves.py)
 
 # An interpreter that is missing is never downloaded, and the machine's certificates are trusted, as pip does.

@@ -1174,6 +1174,15 @@ class TestThePageOfServices:
         assert rest.kind is rest.VAR_KEYWORD
         assert set(others) <= {field.name for field in fields(Settings)}
 
+    def test_shows_each_example_which_is_short_and_says_how_to_run_it(self):
+        shown = every(r"^```\{literalinclude\} \.\./(examples/.+)$", page("services.md"))
+        there = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*.py"))
+        assert sorted(shown) == there
+        for name in there:
+            text = (ROOT / name).read_text()
+            assert len(text.splitlines()) <= 80, name
+            assert f"{Path(name).stem}:app" in ast.get_docstring(ast.parse(text)), name
+
 
 class TestTheSupportedVersions:
     def test_in_the_readme_are_those_of_the_metadata(self):

@@ -166,3 +166,4 @@ class TestTheSourceDistribution:
             names = {name.partition("/")[2] for name in archive.getnames()}
         assert files_of_the_package() - names == set()
         assert {"pyproject.toml", "LICENSE", "tests/test_packaging.py", "tox.ini"} <= names
+        assert "examples/falcon_api.py" in names
