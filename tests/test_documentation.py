@@ -85,6 +85,7 @@ from django_redis_sessions.routes import MAX_CONNECTIONS
 from django_redis_sessions.sessions import diagnosing
 from tests import memory_engine
 from tests.other_engines import begun
+from tests.test_strategies import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -1182,6 +1183,26 @@ class TestThePageOfServices:
             text = (ROOT / name).read_text()
             assert len(text.splitlines()) <= 80, name
             assert f"{Path(name).stem}:app" in ast.get_docstring(ast.parse(text)), name
+
+
+class TestThePageOfStrategies:
+    def test_has_each_of_the_tests_with_its_numbers(self):
+        forms, attempts, costs, _ = tables(page("strategies.md"))
+        named = [row[0].removesuffix(", the default") for row in forms]
+        assert named == list(STRATEGIES)
+        rows = {label: numbers for label, *numbers in costs}
+        for at, (scheme, is_readable, trips, length) in enumerate(STRATEGIES.values()):
+            assert ast.literal_eval(code_words(forms[at][1])[0]) == {"KEYS": scheme}
+            assert rows["round trips of a forged cookie"][at] == str(trips)
+            assert rows["characters in the cookie"][at] == str(length)
+            assert attempts[0][1 + at].startswith(
+                "signs in as anybody" if is_readable else "signs in as nobody"
+            )
+
+    def test_names_a_test_for_each_attempt(self):
+        _, attempts, *_ = tables(page("strategies.md"))
+        for row in attempts:
+            assert every(NAMED_TEST, row[-1]), row
 
 
 class TestTheSupportedVersions:
