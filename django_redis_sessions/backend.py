@@ -26,7 +26,7 @@ from django_redis_sessions.executors import AsyncClient, arun, run
 from django_redis_sessions.operations import Located, Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.seen import SeenSession
-from django_redis_sessions.store import Store
+from django_redis_sessions.store import Stores
 from django_redis_sessions.stored import Created
 
 T = TypeVar("T")
@@ -75,11 +75,7 @@ class SessionStore(SeenSession, SessionBase):
     #: Whether the request may go on with an empty session, which is then never saved, when Redis
     #: cannot be reached; our middleware says so under ``ON_OUTAGE: "anonymous"``.
     tolerates_outage = False
-    #: Tells in which region a new session is to live, where a router decides; our middleware sets it.
-    place: Callable[[], str | None] | None = None
     _outage_ends = 0.0
-    # Where a session without a key will be stored; None: at home.
-    _region: str | None = None
     _ahead: RecordAhead[Located | None] | None = None
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -212,11 +208,6 @@ class SessionStore(SeenSession, SessionBase):
         self._find_place()
         await self._aperform("cycle_key", self._cycling(leaves_address=is_only_rehash))
 
-    @property
-    def region(self) -> str | None:
-        """The name of the region that the session lives in, or will; None where there are none."""
-        return self._store.region
-
     def move(self, region: str) -> None:
         """Move the session to another region, under a new key, with what this object has changed.
 
@@ -306,15 +297,8 @@ class SessionStore(SeenSession, SessionBase):
     # What StoredSession asks for
 
     @property
-    def _store(self) -> Store:
-        """Where the project keeps this session: its key says so, where there are regions."""
-        stores = conf.stores()
-        if not stores.by_region:
-            return stores.home
-        return conf.store_of(self.session_key) if self.session_key is not None else stores.named(self._region)
-
-    def _store_of(self, session_key: str) -> Store:
-        return conf.stores().of_key(session_key)
+    def _stores(self) -> Stores:
+        return conf.stores()
 
     def _dumps(self, data: Any) -> bytes:
         if self.serializer is JSONSerializer:
@@ -347,31 +331,13 @@ class SessionStore(SeenSession, SessionBase):
 
     @property
     def _follows_moves(self) -> bool:
-        return conf.has_retired_secret_keys() or self._store.keys.are_moving or self._store.region is not None
+        return super()._follows_moves or conf.has_retired_secret_keys()
 
     def _changed(self) -> None:
         self.modified = True
 
     def _extended(self) -> None:
         self.was_extended = True
-
-    # Regions
-
-    def _find_place(self) -> None:
-        """Ask where a session is to live that is not stored yet."""
-        if self.session_key is None and self._region is None and self.place is not None:
-            self._region = conf.stores().named(self.place()).region
-
-    def _other_region(self, region: str) -> Store | None:
-        """Where the session is to be moved; None if it is there, or will be without being moved."""
-        there = conf.stores().named(region)
-        if self.session_key is None:
-            self._region = there.region
-        return None if there is self._store else there
-
-    def _routed(self, operation: Operation[T]) -> Operation[T]:
-        """``operation``, each step of which is said to where the session lives by then."""
-        return operations.through(lambda: self._store.connections, operation)
 
     # Other engines
 
@@ -405,13 +371,8 @@ class SessionStore(SeenSession, SessionBase):
 
     def _perform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
-        store = self._store
-        if store.region is not None:
-            operation = self._routed(operation)
-        if store.metrics is not None:
-            operation = self._measured(store.metrics, name, operation)
         try:
-            return run(store.connections.client(), operation)
+            return run(self._store.connections.client(), self._prepared(name, operation))
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise
@@ -421,13 +382,8 @@ class SessionStore(SeenSession, SessionBase):
 
     async def _aperform(self, name: str, operation: Operation[T]) -> T:
         self._recall_outage()
-        store = self._store
-        if store.region is not None:
-            operation = self._routed(operation)
-        if store.metrics is not None:
-            operation = self._measured(store.metrics, name, operation)
         try:
-            return await arun(store.connections.async_client(), operation)
+            return await arun(self._async_client, self._prepared(name, operation))
         except errors.SessionStoreUnavailable as error:
             self._remember_outage(error)
             raise

@@ -28,8 +28,8 @@ from django_redis_sessions.configuration import Settings, settings_from
 from django_redis_sessions.errors import CorruptRecord, SessionStoreMisconfigured
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import Operation
-from django_redis_sessions.store import Store
-from django_redis_sessions.stored import StoredSession
+from django_redis_sessions.regional import RegionalSession
+from django_redis_sessions.store import Stores
 
 __all__ = ["ClientSession", "SessionClient"]
 
@@ -38,12 +38,9 @@ T = TypeVar("T")
 _EXPIRY = "_session_expiry"
 
 # What a site may set and a client cannot do, with the reason.
-_ONE_REGION = "it knows one place; sessions of several regions are for the site to find and to move"
 _REFUSED = {
     "FALLBACK_ENGINES": "they are Django's, and adopting from them is for the site to do",
-    "REGIONS": _ONE_REGION,
-    "REGION": _ONE_REGION,
-    "REGION_ROUTER": _ONE_REGION,
+    "REGION_ROUTER": "it gets a request of Django's; say where a new session is to live with new(region)",
 }
 
 
@@ -54,12 +51,13 @@ class SessionClient:
     ``sign`` need them, and with more than one a session is found that Django has moved because the first is
     new. ``cookie_age`` and ``expire_at_browser_close`` are its SESSION_COOKIE_AGE and
     SESSION_EXPIRE_AT_BROWSER_CLOSE. Further arguments are the names of ``SESSION_REDIS`` in lower case, with
-    the same values as there. ``SessionStoreMisconfigured`` says what is wrong with them; no round trip.
+    the same values as there; where the site has ``regions``, they take the place of ``url``.
+    ``SessionStoreMisconfigured`` says what is wrong with them; no round trip.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
         prefix: str = "session",
         secret_keys: Sequence[str | bytes] = (),
@@ -72,12 +70,14 @@ class SessionClient:
                 "SessionClient takes a list of secret_keys, and was given one text: write it between brackets."
             )
         given = {name.upper(): value for name, value in settings.items()}
-        #: What all of this amounts to.
-        self.store = Store.of(_settings({**given, "URL": url, "PREFIX": prefix}), secrets=secret_keys)
+        if url is not None:
+            given["URL"] = url
+        #: What all of this amounts to, in each region.
+        self.stores = Stores.of(_settings({**given, "PREFIX": prefix}), secrets=secret_keys)
         self._expires_at_browser_close = expire_at_browser_close
-        usual_life = self.store.settings.ttl
+        usual_life = self.stores.home.settings.ttl
         self._usual_life: float = cookie_age if usual_life is None else usual_life
-        self._follows_moves = len(secret_keys) > 1 or self.store.keys.are_moving
+        self._has_retired_secrets = len(secret_keys) > 1
 
     def open(self, cookie_value: str | None) -> ClientSession:
         """The session of the visitor with this cookie; a new, empty one if there is none. One round trip.
@@ -96,21 +96,23 @@ class SessionClient:
         session._hold(await session._aperform("load", session._opening()))
         return session
 
-    def new(self) -> ClientSession:
-        """A session that is stored nowhere yet. No round trip."""
+    def new(self, region: str | None = None) -> ClientSession:
+        """A session that is stored nowhere yet, and will be at home or in this ``region``. No round trip."""
         session = ClientSession(self, None)
         session._hold({})
+        if region is not None:
+            session._other_region(region)
         return session
 
     def close(self) -> None:
         """Close the connections of this process; those of an event loop are closed with the loop."""
-        self.store.connections.close()
+        self.stores.close()
 
     def __repr__(self) -> str:
-        return f"<SessionClient of {self.store.settings.prefix!r}>"
+        return f"<SessionClient of {self.stores.home.settings.prefix!r}>"
 
 
-class ClientSession(StoredSession, MutableMapping[str, Any]):
+class ClientSession(RegionalSession, MutableMapping[str, Any]):
     """One visitor's session, as ``SessionClient`` gives it: a dict of what JSON can write.
 
     Nothing is stored before ``save()``, which finds changes inside of lists and dicts too.
@@ -214,6 +216,16 @@ class ClientSession(StoredSession, MutableMapping[str, Any]):
         """Async twin of ``rotate()``."""
         await self._aperform("cycle_key", self._cycling(leaves_address=False))
 
+    def move(self, region: str) -> None:
+        """Take the session to another region, under another key. As ``SessionStore.move()`` on the site."""
+        if (there := self._other_region(region)) is not None:
+            self._perform("cycle_key", self._cycling(leaves_address=True, region=there))
+
+    async def amove(self, region: str) -> None:
+        """Async twin of ``move()``."""
+        if (there := self._other_region(region)) is not None:
+            await self._aperform("cycle_key", self._cycling(leaves_address=True, region=there))
+
     def delete(self) -> None:
         """End the session wherever it is known, and forget its data. One round trip."""
         self._perform("delete", self._ending_whole())
@@ -256,30 +268,26 @@ class ClientSession(StoredSession, MutableMapping[str, Any]):
 
     def _ending_whole(self) -> Operation[None]:
         yield from self._deleting(self._session_key)
-        self._session_key, self._baseline, self._session_cache = None, None, {}
+        self._session_key, self._baseline, self._session_cache, self._region = None, None, {}, None
         self._needs_cookie = True
 
     def _perform(self, name: str, operation: Operation[T]) -> T:
         try:
-            return run(self._store.connections.client(), self._told(name, operation))
+            return run(self._store.connections.client(), self._prepared(name, operation))
         finally:
             self._news.clear()  # for Django's signals, which nobody receives here
 
     async def _aperform(self, name: str, operation: Operation[T]) -> T:
         try:
-            return await arun(self._store.connections.async_client(), self._told(name, operation))
+            return await arun(self._store.connections.async_client(), self._prepared(name, operation))
         finally:
             self._news.clear()
-
-    def _told(self, name: str, operation: Operation[T]) -> Operation[T]:
-        metrics = self._store.metrics
-        return operation if metrics is None else self._measured(metrics, name, operation)
 
     # What StoredSession asks for
 
     @property
-    def _store(self) -> Store:
-        return self._client.store
+    def _stores(self) -> Stores:
+        return self._client.stores
 
     def _dumps(self, data: Any) -> bytes:
         return json_text.dumps(data)
@@ -305,7 +313,7 @@ class ClientSession(StoredSession, MutableMapping[str, Any]):
 
     @property
     def _follows_moves(self) -> bool:
-        return self._client._follows_moves
+        return super()._follows_moves or self._client._has_retired_secrets
 
     def _changed(self) -> None:
         # What is not stored, and was only changed in memory, is nothing to tell.

@@ -16,12 +16,13 @@ from django_redis_sessions.errors import SessionStoreError
 from django_redis_sessions.merging import USER_ID
 from django_redis_sessions.operations import Operation, Outcome
 from django_redis_sessions.records import Header
-from django_redis_sessions.stored import Baseline, StoredSession
+from django_redis_sessions.regional import RegionalSession
+from django_redis_sessions.stored import Baseline
 
 _log = logging.getLogger("django_redis_sessions")
 
 
-class SeenSession(StoredSession):
+class SeenSession(RegionalSession):
     """A session that knows from where it is used, and when that was last noted."""
 
     @property

@@ -57,7 +57,7 @@ def serve(server, prefix, permit):
         here = {"options": server.options} if url is None else {}
         client = SessionClient(url or server.url, prefix=prefix, **here, **given)
         if url is None:
-            permit(client.store.settings)
+            permit(client.stores.home.settings)
         made.append(client)
         return client
 
@@ -574,7 +574,7 @@ class TestTheLifeOfASession:
         service = both(ROLLING=0.5)
         key = on_the_site(a=1)
         assert not do(service.open, key).needs_cookie
-        name = service.store.keys.record(key)
+        name = service.stores.home.keys.record(key)
         header = header_of(behind.get(name))
         behind.setrange(name, LIFE_OFFSET, life(header.touched - 1_000_000, header.ttl))
         session = do(service.open, key)
@@ -585,7 +585,7 @@ class TestTheLifeOfASession:
     def test_is_over_when_absolute_ttl_has_ended_it(self, both, do, behind):
         service = both(ABSOLUTE_TTL=500)
         key = on_the_site(a=1)
-        name = service.store.keys.record(key)
+        name = service.stores.home.keys.record(key)
         record = behind.get(name)
         header, payload = Codec().open(record, "")
         old = header._replace(created=header.created - 600)
@@ -673,7 +673,7 @@ class TestTheSettingsOfTheSite:
     def test_let_records_that_were_copied_be_refused(self, both, do, behind, caplog):
         service = both(SIGN=True)
         mine, victim = on_the_site(a=1), on_the_site(**LOGIN)
-        record = service.store.keys.record
+        record = service.stores.home.keys.record
         behind.set(record(mine), behind.get(record(victim)), ex=60)
         assert do(service.open, mine).user_id is None
         assert "Session data corrupted" in caplog.text
@@ -722,7 +722,7 @@ class TestARecordThatCannotBeRead:
     )
     def test_is_an_empty_session_and_a_warning(self, service, do, behind, caplog, record):
         key = on_the_site(a=1)
-        behind.set(service.store.keys.record(key), record, ex=60)
+        behind.set(service.stores.home.keys.record(key), record, ex=60)
         with caplog.at_level(logging.WARNING, "django.security.SuspiciousSession"):
             session = do(service.open, key)
         assert session == {}
@@ -847,9 +847,9 @@ class TestMakingAClient:
             ({"conflict": "marge"}, "did you mean 'merge'"),
             ({"prefix": "two words"}, "must be a word"),
             ({"fallback_engines": ["django.contrib.sessions.backends.db"]}, "no fallback_engines"),
-            ({"regions": {"eu": NOWHERE}}, "has no regions: it knows one place"),
-            ({"region": "eu"}, "has no region: it knows one place"),
-            ({"region_router": "shop.where"}, "has no region_router: it knows one place"),
+            ({"regions": {"eu": "redis://eu"}}, "has no effect beside"),
+            ({"region": "eu"}, "has no effect without"),
+            ({"region_router": "shop.where"}, "has no region_router: it gets a request of Django's"),
             ({"keys": "signed"}, "need a secret"),
             ({"sign": True}, "SECRET_KEY"),
             ({"secret_keys": SECRET}, "between brackets"),
@@ -871,7 +871,7 @@ class TestMakingAClient:
         there = configure(TTL=timedelta(hours=1), KEYS=["hashed", "plain"], ROLLING=True).settings
         given = {"ttl": timedelta(hours=1), "keys": ["hashed", "plain"], "rolling": True}
         client = SessionClient(server.url, prefix=prefix, options=server.options, **given)
-        assert client.store.settings == there
+        assert client.stores.home.settings == there
 
     def test_tells_no_secret_by_its_repr(self):
         client = SessionClient("redis://:hunter2@localhost", prefix="shop", secret_keys=[SECRET])

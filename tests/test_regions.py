@@ -15,6 +15,7 @@ from django.test import AsyncClient, Client
 
 from django_redis_sessions import conf, regions, revocations, sessions
 from django_redis_sessions.backend import SessionStore
+from django_redis_sessions.client import SessionClient
 from django_redis_sessions.configuration import problems
 from django_redis_sessions.errors import (
     SessionEnded,
@@ -847,6 +848,70 @@ class TestASlowRegion:
 
     def test_is_told_to_end_sessions_at_the_same_time_as_the_others(self, wires, do):
         assert do(sessions.revoke_user, "7") == 2
+
+
+class TestAServiceWithoutDjango:
+    """``SessionClient`` with the regions of the site."""
+
+    @pytest.fixture
+    def service(self, configure_regions, settings, others):
+        configure_regions(KEYS="signed")
+        given = {name.lower(): value for name, value in settings.SESSION_REDIS.items()}
+        client = SessionClient(secret_keys=[settings.SECRET_KEY], **given)
+        yield client
+        client.close()
+
+    def test_finds_a_session_in_any_region(self, service, do):
+        for region in ("eu", "us", "ap"):
+            session = begin(region, place=region, **LOGIN)
+            found = do(service.open, session.session_key)
+            assert (found["place"], found.user_id, found.region) == (region, "7", region)
+            found["seen"] = True
+            do(found.save)
+            assert SessionStore(session.session_key)["seen"] is True
+
+    def test_begins_one_where_it_is_told_to(self, service, do):
+        for region in (None, "us"):
+            session = service.new(region)
+            session["a"] = 1
+            do(session.save)
+            assert session.region == (region or "eu")
+            assert SessionStore(session.key)["a"] == 1
+
+    def test_moves_one(self, service, do):
+        old = begin("us", **LOGIN).session_key
+        session = do(service.open, old)
+        do(session.move, "ap")
+        assert session.needs_cookie
+        assert session.region == "ap"
+        assert SessionStore(session.key)["_auth_user_id"] == "7"
+        assert do(service.open, old).user_id == "7"
+        do(session.move, "ap")
+
+    def test_ends_one(self, service, do):
+        session = do(service.open, begin("us", **LOGIN).session_key)
+        do(session.delete)
+        assert session.region == "eu"
+        assert sessions.count() == 0
+
+    def test_knows_of_no_other_region(self, service):
+        with pytest.raises(SessionStoreMisconfigured, match="There are: eu, us, ap"):
+            service.new("mars")
+
+    def test_meets_an_outage_of_one_region_alone(self, settings, others, prefix, do):
+        with RedisServer() as mortal:
+            places = {"us": others["us"].url, "down": mortal.url}
+            settings.SESSION_REDIS = {"PREFIX": prefix, "REGIONS": places}
+            made = {region: begin(region, **LOGIN).session_key for region in places}
+            service = SessionClient(prefix=prefix, regions=places, retries=0)
+        assert do(service.open, made["us"]).user_id == "7"
+        with pytest.raises(SessionStoreUnavailable):
+            do(service.open, made["down"])
+        service.close()
+        SessionStore(made["us"]).flush()
+        with others["us"].client() as client:
+            for name in client.scan_iter(f"{prefix}:*"):
+                client.unlink(name)
 
 
 class TestTheAdmin:
