@@ -18,12 +18,14 @@ from django_redis_sessions.keys import Keys, forwarding_address
 from django_redis_sessions.operations import (
     FORWARDING_TTL,
     MOVED_TTL,
+    Command,
     Move,
     Operation,
     Outcome,
     Result,
     admit_named,
     conditional,
+    or_raise,
     say,
     tidied,
 )
@@ -82,7 +84,9 @@ def _addressed(keys: Keys, move: Move, old: str) -> Operation[Result]:
 def _leave(keys: Keys, there: There, move: Move, revision: bytes) -> Operation[Result]:
     old, new = move.names(keys, there.keys)
     names = [keys.record_named(old), keys.moved(old)]
-    arguments: list[str | bytes | int] = [new, MOVED_TTL, keys.channel, move.announcement(keys, there.keys)]
+    # As long as the address, so that whoever has followed that can see whether it holds.
+    kept = max(MOVED_TTL, move.address_ttl)
+    arguments: list[str | bytes | int] = [new, kept, keys.channel, move.announcement(keys, there.keys)]
     if move.address_ttl and not keys.are_spread:
         names.append(keys.forwarding(move.old))
         arguments += [forwarding_address(move.old, move.new), move.address_ttl]
@@ -111,7 +115,19 @@ def _withdrawn(keys: Keys, there: There, move: Move, is_addressed: bool) -> Oper
         yield from there.directed(tidied(there.keys, move.entry.user, [new]))
 
 
+def has_left(keys: Keys, session_key: str, new: str) -> Operation[bool]:
+    """Whether the session with this key has moved to another deployment, where it has the name ``new``.
+
+    From a cluster its address is there before it goes, and a session that was ended in that moment has not
+    moved. None or one round trip.
+    """
+    if not keys.are_spread:
+        return True
+    commands: list[Command] = [("GET", keys.moved(name)) for name in keys.names(session_key)]
+    return new.encode() in map(or_raise, (yield commands))
+
+
 def whereabouts(keys: Keys, name: str) -> Operation[str | None]:
-    """The name that a session of this name has moved to within the last minute. One round trip."""
+    """The name that a session of this name has moved to within the last minute, or longer. One round trip."""
     moved = yield ("GET", keys.moved(name))
     return None if moved is None else moved.decode(errors="replace")

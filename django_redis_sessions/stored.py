@@ -47,7 +47,7 @@ from django_redis_sessions.operations import (
     through,
 )
 from django_redis_sessions.records import Header
-from django_redis_sessions.relocations import There, relocate
+from django_redis_sessions.relocations import There, has_left, relocate
 from django_redis_sessions.store import Store
 
 #: So many rivals in a row are no coincidence: something writes this session in a loop.
@@ -633,12 +633,22 @@ class StoredSession(ABC):
     def _following(self) -> Operation[bool]:
         """Take over the key that the session has moved to; False if it has not moved."""
         moved = yield from operations.follow(self._store.keys, self._session_key)
-        if moved is None or not self._store_of(moved).keys.accepts(moved):
+        if moved is None or not (yield from self._is_to_follow(moved)):
             return False
         self._session_key = moved
         # Whoever still has the old key needs the new one before the address is gone.
         self._changed()
         return True
+
+    def _is_to_follow(self, moved: str) -> Operation[bool]:
+        """Whether the address that was found leads to a session."""
+        assert self._session_key is not None
+        there = self._store_of(moved)
+        if not there.keys.accepts(moved):
+            return False
+        if there is self._store:
+            return True
+        return (yield from has_left(self._store.keys, self._session_key, there.keys.name(moved)))
 
     def _tracing(self) -> Operation[Located | None]:
         """The record of a session that is not where it was, and its key, however often it has moved."""

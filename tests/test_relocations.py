@@ -13,13 +13,14 @@ from django_redis_sessions.operations import (
     Move,
     Outcome,
     create,
+    delete,
     exists,
     follow,
     read,
     say,
 )
 from django_redis_sessions.records import header_of, revision_of
-from django_redis_sessions.relocations import There, relocate, whereabouts
+from django_redis_sessions.relocations import There, has_left, relocate, whereabouts
 from tests.test_operations import KEY, record
 
 NEW = "n" * 32
@@ -151,6 +152,19 @@ class TestTwoRelocationsFromSeveralServers:
         for _ in range(2):
             step = operation.send(perform(say(step)))
         return resumed(operation, step)
+
+    def test_an_address_alone_is_no_proof_that_the_session_has_left(self, perform, here, there, old):
+        """Who ends a session between the two steps has ended it: nobody may follow the address to its copy."""
+        self.begun(perform, here, there, old)
+        perform(delete(here, KEY))
+        assert perform(follow(here, KEY)) == "late" * 8
+        assert perform(has_left(here, KEY, there.keys.name("late" * 8))) is False
+
+    def test_a_move_that_has_come_to_its_end_is(self, perform, here, there, old, behind):
+        perform(moving(here, there, old))
+        assert perform(has_left(here, KEY, there.keys.name(NEW))) is True
+        assert perform(has_left(here, KEY, there.keys.name("late" * 8))) is False
+        assert behind.ttl(here.moved(here.name(KEY))) > 60
 
     def test_is_done_although_the_address_cannot_be_prolonged(self, perform, here, there, old, caplog):
         failing = SessionStoreUnavailable("Redis is away.")
