@@ -23,11 +23,11 @@ from django_redis_sessions.ahead import RecordAhead
 from django_redis_sessions.announcements import Revoked, Rotated
 from django_redis_sessions.devices import Device
 from django_redis_sessions.executors import AsyncClient, arun, run
+from django_redis_sessions.held import Created
 from django_redis_sessions.operations import Located, Operation
 from django_redis_sessions.rehashing import ais_rehash, is_rehash
 from django_redis_sessions.seen import SeenSession
 from django_redis_sessions.store import Stores
-from django_redis_sessions.stored import Created
 
 T = TypeVar("T")
 

@@ -7,23 +7,21 @@ whoever asks: with ``using()`` one region, without it all of them, each of which
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
 from django_redis_sessions import conf
 from django_redis_sessions.configuration import SETTING, Problem
 from django_redis_sessions.errors import SessionStoreMisconfigured, SessionStoreUnavailable
 from django_redis_sessions.executors import arun, run
 from django_redis_sessions.operations import Operation
+from django_redis_sessions.references import function_named
 
 T = TypeVar("T")
 
@@ -66,7 +64,7 @@ def chosen_for(request: HttpRequest) -> str | None:
     router = conf.store().settings.region_router
     if router is None:
         return None
-    region = _imported(router)(request)
+    region = function_named(router)(request)
     if region is not None and region not in conf.stores().by_region:
         raise SessionStoreMisconfigured(
             f"{SETTING}['REGION_ROUTER'] gave {region!r}, which {SETTING}['REGIONS'] does not name."
@@ -80,7 +78,7 @@ def problem() -> Problem | None:
     if router is None:
         return None
     try:
-        _imported(router)
+        function_named(router)
     except Exception as error:  # whatever the project's module raises while it is imported
         return Problem(
             "E011",
@@ -163,13 +161,3 @@ def _gathered(found: Iterable[tuple[str | None, T | SessionStoreUnavailable]]) -
         else:
             answers.results[region] = answer
     return answers
-
-
-@cache
-def _imported(path: str) -> Callable[[HttpRequest], Any]:
-    function: Any = import_string(path)
-    if not callable(function):
-        raise TypeError("it cannot be called")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError("it is a coroutine function, which nobody awaits")
-    return function  # type: ignore[no-any-return]  # what it gives is looked at where it is called

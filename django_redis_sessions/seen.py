@@ -13,11 +13,11 @@ from typing import Any
 from django_redis_sessions import devices, operations
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import SessionStoreError
+from django_redis_sessions.held import Baseline
 from django_redis_sessions.merging import USER_ID
 from django_redis_sessions.operations import Operation, Outcome
 from django_redis_sessions.records import Header
 from django_redis_sessions.regional import RegionalSession
-from django_redis_sessions.stored import Baseline
 
 _log = logging.getLogger("django_redis_sessions")
 

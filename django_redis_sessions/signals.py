@@ -22,7 +22,7 @@ from typing import Any
 from django.dispatch import Signal
 
 from django_redis_sessions.announcements import Revoked, Rotated
-from django_redis_sessions.stored import Created
+from django_redis_sessions.held import Created
 
 session_created = Signal()
 session_rotated = Signal()

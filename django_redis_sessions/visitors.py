@@ -7,18 +7,14 @@ log says why once in each process.
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
 from django_redis_sessions import conf
 from django_redis_sessions.configuration import DEVICES, SETTING, Problem
 from django_redis_sessions.devices import Device, network
+from django_redis_sessions.references import function_named
 
 _log = logging.getLogger("django_redis_sessions")
 
@@ -55,7 +51,7 @@ def problem() -> Problem | None:
     if devices in DEVICES or devices is None:
         return None
     try:
-        _imported(devices)
+        function_named(devices)
     except Exception as error:  # whatever the project's module raises while it is imported
         return Problem(
             "E005",
@@ -67,23 +63,13 @@ def problem() -> Problem | None:
 
 def _asked(path: str, request: HttpRequest) -> Device | None:
     try:
-        device = _imported(path)(request)
+        device = function_named(path)(request)
         if device is not None and not isinstance(device, Device):
             raise TypeError(f"it gave {type(device).__name__} in place of a Device or None")
     except Exception as error:  # whatever the project's function raises
         _warn_once(path, error)
         return None
     return device
-
-
-@cache
-def _imported(path: str) -> Callable[[HttpRequest], Any]:
-    function: Any = import_string(path)
-    if not callable(function):
-        raise TypeError("it cannot be called")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError("it is a coroutine function, which nobody awaits")
-    return function  # type: ignore[no-any-return]  # what it gives is looked at where it is called
 
 
 _warned: set[str] = set()

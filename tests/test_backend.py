@@ -362,7 +362,7 @@ class TestExpiry:
 
 class TestTheRecord:
     def test_tells_whose_it_is_and_since_when(self, do, store, behind, saved, monkeypatch):
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: 2_000_000_000.9)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: 2_000_000_000.9)
         session = reopened(saved)
         session["_auth_user_id"] = "7"
         do(session.save)
@@ -373,7 +373,7 @@ class TestTheRecord:
             False,
         )
 
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: 2_000_000_050)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: 2_000_000_050)
         session = reopened(saved)
         session["more"] = 1
         do(session.cycle_key)

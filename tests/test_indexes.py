@@ -8,7 +8,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client, RequestFactory
 
-from django_redis_sessions import indexes, operations, scripts, sessions, stored
+from django_redis_sessions import held, indexes, operations, scripts, sessions
 from django_redis_sessions.backend import SessionEnded, SessionStore
 from django_redis_sessions.errors import SessionLimitReached, SessionStoreUnavailable
 from django_redis_sessions.executors import run
@@ -56,7 +56,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1_800_000_000
 
-    monkeypatch.setattr(stored, "time", lambda: Clock.now)
+    monkeypatch.setattr(held, "time", lambda: Clock.now)
     return Clock
 
 

@@ -19,7 +19,7 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 
-from django_redis_sessions import conf, operations, revocations, scripts, sessions, stored, watches
+from django_redis_sessions import conf, held, operations, revocations, scripts, sessions, watches
 from django_redis_sessions.backend import SessionConflict, SessionEnded, SessionStore
 from django_redis_sessions.devices import Device
 from django_redis_sessions.errors import SessionStoreUnavailable
@@ -260,7 +260,7 @@ class TestASessionOfTheOldForm:
     ):
         key = move.begin(configure, ROLLING=True)
         later = time.time() + 10
-        monkeypatch.setattr(stored, "time", lambda: later)
+        monkeypatch.setattr(held, "time", lambda: later)
         session = SessionStore(key)
         do(session.get, "a")
         assert session.modified

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_redis_sessions import stored as stored_module
+from django_redis_sessions import held
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.records import header_of
 from tests.races import watch
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     moved = Clock()
-    monkeypatch.setattr(stored_module, "time", moved)
+    monkeypatch.setattr(held, "time", moved)
     monkeypatch.setattr("django.utils.timezone.now", lambda: datetime.fromtimestamp(moved.now, UTC))
     return moved
 

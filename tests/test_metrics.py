@@ -158,7 +158,7 @@ class TestMeasuring:
         told = measured(ABSOLUTE_TTL=100)
         session = SessionStore()
         do(session.create)
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: time.time() + 200)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time.time() + 200)
         do(SessionStore(session.session_key).load)
         assert ("discarded", LIFE_OVER) in told
         assert told[-1] == ("load", "missing")
@@ -168,7 +168,7 @@ class TestMeasuring:
         session = SessionStore()
         do(session.create)
         told.clear()
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: time.time() + 10)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time.time() + 10)
         do(SessionStore(session.session_key).load)
         assert "touched" in told
 
@@ -359,7 +359,7 @@ class TestLogLines:
             with monkeypatch.context() as patched:
                 patched.setattr(operations, "touch", refused)
                 patched.setattr(operations, "forget", refused)
-                patched.setattr("django_redis_sessions.stored.time", lambda: time.time() + 1000)
+                patched.setattr("django_redis_sessions.held.time", lambda: time.time() + 1000)
                 patched.setattr("django_redis_sessions.seen.time", lambda: time.time() + 1000)
                 again = SessionStore(key)
                 again.load()

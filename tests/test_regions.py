@@ -524,7 +524,7 @@ class TestARaceWithAMove:
 class TestARevocationThatReachesOneRegionAfterTheOther:
     def test_is_meant_for_a_session_that_moves_to_where_it_has_been(self, stores, do, monkeypatch):
         """It has reached ``us`` and not yet ``eu``, from where a request of later brings the session."""
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: time() - 60)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
         session = begin("eu", **LOGIN)
         monkeypatch.undo()
         with regions.using("us"):
@@ -1196,7 +1196,7 @@ class TestACrowd:
     def test_never_brings_back_what_was_ended_while_it_moved(self, stores, how, monkeypatch):
         for _ in range(20):
             with monkeypatch.context() as patch:
-                patch.setattr("django_redis_sessions.stored.time", lambda: time() - 60)
+                patch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
                 key = begin("eu", **LOGIN).session_key
 
             def work(own, key=key):

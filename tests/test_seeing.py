@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from django_redis_sessions import operations, seen, sessions, stored
+from django_redis_sessions import held, operations, seen, sessions
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.devices import KEY, Device
 from django_redis_sessions.errors import SessionStoreUnavailable
@@ -32,7 +32,7 @@ def clock(monkeypatch):
             return self.now
 
     moved = Clock()
-    monkeypatch.setattr(stored, "time", moved)
+    monkeypatch.setattr(held, "time", moved)
     monkeypatch.setattr(seen, "time", moved)
     return moved
 

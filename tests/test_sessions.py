@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 
-from django_redis_sessions import announcements, conf, errors, indexes, sessions, signals, stored
+from django_redis_sessions import announcements, conf, errors, held, indexes, sessions, signals
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.keys import digest, user_marker
 from django_redis_sessions.sessions import looking, sweeping
@@ -175,7 +175,7 @@ class TestEndingAll:
         assert list(behind.scan_iter(f"{prefix}:*")) == []
 
     def test_lets_people_sign_in_meanwhile(self, do, monkeypatch):
-        monkeypatch.setattr(stored, "time", lambda: 4_000_000_000)
+        monkeypatch.setattr(held, "time", lambda: 4_000_000_000)
         session = signed_in()
         assert do(sessions.revoke_all) == 0
         assert [info.handle for info in sessions.of_user("1")] == [handle(session)]

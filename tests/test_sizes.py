@@ -167,7 +167,7 @@ class TestASessionThatIsTooLarge:
     def test_that_was_stored_before_is_seen(self, too_large, configure, rf, monkeypatch):
         configure(MAX_SIZE=LIMIT)
         now = time.time() + 3600
-        monkeypatch.setattr("django_redis_sessions.stored.time", lambda: now)
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: now)
         monkeypatch.setattr("django_redis_sessions.seen.time", lambda: now)
         request = rf.get("/", headers={"User-Agent": "Mozilla/5.0 Firefox/146.0"})
         request.COOKIES["sessionid"] = too_large

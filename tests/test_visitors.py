@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import run_checks
 from django.test import RequestFactory
 
-from django_redis_sessions import visitors
+from django_redis_sessions import references, visitors
 from django_redis_sessions.devices import Device
 from django_redis_sessions.visitors import device_of
 
@@ -18,10 +18,10 @@ HERE = "tests.test_visitors"
 @pytest.fixture(autouse=True)
 def forgotten():
     """No function is known, and none has been complained about."""
-    visitors._imported.cache_clear()
+    references.function_named.cache_clear()
     visitors._warned.clear()
     yield
-    visitors._imported.cache_clear()
+    references.function_named.cache_clear()
     visitors._warned.clear()
 
 

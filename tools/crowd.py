@@ -73,7 +73,7 @@ def store(chance: random.Random, user: object) -> None:
         address = chance.choice(NETWORKS).format(chance.randint(1, 254))
         session["_session_device"] = {"address": address, "agent": chance.choice(AGENTS)}
     session.set_expiry(chance.choice((6 * DAY, 14 * DAY, 14 * DAY, 30 * DAY)))
-    with patch("django_redis_sessions.stored.time", lambda: begun):
+    with patch("django_redis_sessions.held.time", lambda: begun):
         session.save()
 
 
