@@ -27,9 +27,9 @@ the record's Redis key stands in braces in place of the digest, so that both are
 The last kind is there only with ``ANONYMOUS_BUDGET``: the network is an IPv4 address or 64 bits of an
 IPv6 address, and its digest keeps it out of lists of keys, though not from whoever tries all of IPv4.
 
-A session that moves to a new key because SECRET_KEY was rotated, or to another scheme of keys, leaves a
-forwarding address: the new session key, masked by the old one, so that nobody can read it who does not
-have the old cookie.
+A session that moves to a new key because SECRET_KEY was rotated, to another scheme of keys or to another
+region leaves a forwarding address: the new session key, masked by the old one, so that nobody can read it
+who does not have the old cookie. From a cluster to another region, its new name stays as long as that address.
 
 The digest is the first 24 characters of the URL-safe base64 of SHA-256 (144 bits): it finds the
 record, but nobody can make the cookie from it. It doubles as the session's public *handle*, the

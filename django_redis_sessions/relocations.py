@@ -84,8 +84,8 @@ def _addressed(keys: Keys, move: Move, old: str) -> Operation[Result]:
 def _leave(keys: Keys, there: There, move: Move, revision: bytes) -> Operation[Result]:
     old, new = move.names(keys, there.keys)
     names = [keys.record_named(old), keys.moved(old)]
-    # As long as the address, so that whoever has followed that can see whether it holds.
-    kept = max(MOVED_TTL, move.address_ttl)
+    # From a cluster as long as the address, so that whoever has followed that can see whether it holds.
+    kept = max(MOVED_TTL, move.address_ttl) if keys.are_spread else MOVED_TTL
     arguments: list[str | bytes | int] = [new, kept, keys.channel, move.announcement(keys, there.keys)]
     if move.address_ttl and not keys.are_spread:
         names.append(keys.forwarding(move.old))

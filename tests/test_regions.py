@@ -754,6 +754,11 @@ class TestARegionThatIsDown(Outage):
             do(sessions.revoke_user, "7")
         assert sessions.of_user("7") == []
 
+    def test_is_none_for_whoever_ends_a_session_elsewhere(self, stores, do):
+        assert do(sessions.revoke, stores["ap"].keys.handle(self.made["ap"].session_key)) is True
+        with pytest.raises(SessionStoreUnavailable):
+            do(sessions.revoke, stores["down"].keys.handle(self.made["down"].session_key))
+
     def test_is_an_error_for_whoever_signs_everybody_out_when_the_others_are(self, stores, do):
         with pytest.raises(SessionStoreUnavailable):
             do(sessions.revoke_all)

@@ -31,18 +31,18 @@ def revoke(handle: str, reason: str = "revoked") -> bool:
     """End the session with this handle; False if there is none. No request that is under way revives it.
 
     Three round trips. A session that moves to another key at this moment is followed, to another region too.
-    All regions are asked at a time; if one is down, what was asked of the others is done before that is raised.
+    All regions are asked at a time. If one is down, and the session is in none of the others, that is raised.
     """
     answers = regions.ask(partial(_revoking, handle, reason))
     signals.tell(SessionStore, _news(answers, reason))
-    return any(ended.names for ended in answers.all())
+    return _has_ended(answers)
 
 
 async def arevoke(handle: str, reason: str = "revoked") -> bool:
     """Async twin of ``revoke()``."""
     answers = await regions.aask(partial(_revoking, handle, reason))
     await signals.atell(SessionStore, _news(answers, reason))
-    return any(ended.names for ended in answers.all())
+    return _has_ended(answers)
 
 
 def revoke_user(
@@ -54,7 +54,8 @@ def revoke_user(
     on; ``keep_handle`` spares the session with this handle. Requests that have begun before, sign-ins too,
     cannot bring a session of the user about any more; where machines' clocks differ, by that much more or
     less. Six round trips, four more for each 100 sessions beyond 100. ``SessionStoreMisconfigured`` where
-    ``USER_INDEX`` is off. Regions as in ``revoke()``.
+    ``USER_INDEX`` is off. All regions are asked at a time; if one is down, that is raised when the others are
+    done.
     """
     now_us = time_ns() // 1000
     answers = regions.ask(partial(_revoking_user, user, keep, reason, now_us, keep_handle))
@@ -268,6 +269,14 @@ def _wanted(
         older_than=older_than,
         idle=idle,
     )
+
+
+def _has_ended(answers: regions.Answers[Ended]) -> bool:
+    """Whether a session was ended, which lives in one region; raises if it may be in one that is down."""
+    if any(ended.names for ended in answers.results.values()):
+        return True
+    answers.all()
+    return False
 
 
 def _place(resume: str | None) -> Place | None:
