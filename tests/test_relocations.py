@@ -49,7 +49,7 @@ def moving(here, there, old, entry=None, *, address_ttl=600, new=NEW):
     )
 
 
-@pytest.mark.one_slot
+@pytest.mark.unix  # nobody but an operator may write under two prefixes
 class TestARelocation:
     @pytest.fixture
     def old(self, perform, here):
@@ -110,7 +110,7 @@ class TestARelocation:
         assert perform(moving(here, there, old)) is Outcome.DONE
 
 
-@pytest.mark.one_slot
+@pytest.mark.unix  # nobody but an operator may write under two prefixes
 class TestTwoRelocationsFromSeveralServers:
     """The address is laid before the record goes, and one of the two lays it."""
 
