@@ -104,8 +104,10 @@ class Answers(NamedTuple, Generic[T]):
 
     def all(self) -> list[T]:
         """The results of all; raised if one does not answer, when the others have done what they were asked to."""
-        for error in self.errors.values():
-            raise error
+        for region, error in self.errors.items():
+            if region is None:
+                raise error
+            raise SessionStoreUnavailable(f"In region {region}: {error}", address=error.address) from error
         return [*self.results.values()]
 
 

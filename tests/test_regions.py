@@ -750,7 +750,7 @@ class TestARegionThatIsDown(Outage):
         assert page.next is None
 
     def test_is_an_error_for_whoever_ends_sessions_when_the_others_are_ended(self, stores, do):
-        with pytest.raises(SessionStoreUnavailable):
+        with pytest.raises(SessionStoreUnavailable, match="In region down: "):
             do(sessions.revoke_user, "7")
         assert sessions.of_user("7") == []
 
