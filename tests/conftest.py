@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,10 @@ from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 pytest_plugins = ["tests.sites", "tests.browser", "tests.visitors"]
 
 _numbers = count()
+
+# In development mode asyncio tells of every callback that takes 0.1 s, which says something of the machine alone, and
+# not to the tests that read what was logged. Its errors are still there.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 # `--hypothesis-profile=long` searches for minutes; here a rule is tried often enough to be seen broken.
 hypothesis_settings.register_profile("quick", max_examples=30, deadline=None)
