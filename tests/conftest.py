@@ -170,7 +170,8 @@ def configure(
 
     def set_up(**given: Any) -> Store:
         here = {} if "URL" in given else {"URL": server.url, "OPTIONS": server.options}
-        settings.SESSION_REDIS = {**here, "PREFIX": prefix, **given}
+        # On a busy machine a second may pass; who waits for an outage says how long.
+        settings.SESSION_REDIS = {**here, "PREFIX": prefix, "TIMEOUT": 5, **given}
         permit(conf.store().settings)
         return conf.store()
 
@@ -229,7 +230,7 @@ def perform(
     way: str, runner: asyncio.Runner, server: Any, prefix: str, permit: Callable[[Settings], None]
 ) -> Callable[..., Any]:
     """Performs an operation, blocking and awaited."""
-    store = Settings(url=server.url, options=server.options, prefix=prefix)
+    store = Settings(url=server.url, options=server.options, prefix=prefix, timeout=5)
     permit(store)
     connections = Store.of(store).connections
 

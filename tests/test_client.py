@@ -55,7 +55,7 @@ def serve(server, prefix, permit):
 
     def of(url=None, **given):
         here = {"options": server.options} if url is None else {}
-        client = SessionClient(url or server.url, prefix=prefix, **here, **given)
+        client = SessionClient(url or server.url, prefix=prefix, **{"timeout": 5, **here, **given})
         if url is None:
             permit(client.stores.home.settings)
         made.append(client)
@@ -869,7 +869,7 @@ class TestMakingAClient:
 
     def test_takes_the_settings_of_a_site_as_they_are(self, configure, server, prefix):
         there = configure(TTL=timedelta(hours=1), KEYS=["hashed", "plain"], ROLLING=True).settings
-        given = {"ttl": timedelta(hours=1), "keys": ["hashed", "plain"], "rolling": True}
+        given = {"ttl": timedelta(hours=1), "keys": ["hashed", "plain"], "rolling": True, "timeout": 5}
         client = SessionClient(server.url, prefix=prefix, options=server.options, **given)
         assert client.stores.home.settings == there
 

@@ -49,7 +49,7 @@ def configure_regions(server, others, prefix, settings, permit):
     def set_up(**given):
         eu = {"URL": server.url, "OPTIONS": server.options}
         three = {"eu": eu, "us": others["us"].url, "ap": others["ap"].url}
-        settings.SESSION_REDIS = {"PREFIX": prefix, "REGIONS": three, **given}
+        settings.SESSION_REDIS = {"PREFIX": prefix, "TIMEOUT": 5, "REGIONS": three, **given}
         permit(conf.store().settings)
         return conf.stores().by_region
 
