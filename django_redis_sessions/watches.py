@@ -125,6 +125,8 @@ class Watches:
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._is_listening = False
+        #: Whether those who hear everything were told of an interruption last, and not of its end.
+        self._is_interrupted = False
         #: Why the last attempt to listen failed.
         self._trouble: SessionStoreError | None = None
         #: Whether the attempt that is under way, or was the last, has come to something.
@@ -207,6 +209,7 @@ class Watches:
         announcement = announcements.decode(message)
         if announcement is None:
             return
+        self._tell_resumed()  # it came over the new connection
         self._tell(announcement)
         match announcement:
             case Revoked(handle, _, reason):
@@ -235,6 +238,16 @@ class Watches:
         for watch in list(watches):
             self._unfile(watch)
             watch.end(reason)
+
+    def _tell_resumed(self) -> None:
+        if self._is_interrupted:
+            self._is_interrupted = False
+            self._tell(Resumed())
+
+    def _tell_interrupted(self, error: SessionStoreError) -> None:
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            self._tell(Interrupted(error))
 
     def _tell(self, news: News) -> None:
         for queue in self._queues:
@@ -356,8 +369,7 @@ class Watches:
         if self._failures > 1:
             address = self._store.connections.async_client().address
             _log.warning("Ended sessions are announced again: Redis at %s answers.", address)
-        if self._failures:
-            self._tell(Resumed())
+        self._tell_resumed()
         self._failures = 0
         self._is_listening = True
         self._trouble = None
@@ -365,11 +377,11 @@ class Watches:
 
     def _interrupted(self, error: SessionStoreError) -> None:
         self._failures += 1
+        self._tell_interrupted(error)
         if self._is_listening:
             # Whoever comes now waits for what the next attempt brings.
             self._is_listening = False
             self._known.clear()
-            self._tell(Interrupted(error))
             return
         self._trouble = error
         self._known.set()

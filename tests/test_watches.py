@@ -484,7 +484,7 @@ class TestWhoeverHearsEverything:
             with own_server.client() as behind:
                 news = revocations.announcements()
                 first = asyncio.ensure_future(anext(news))
-                await eventually(lambda: listeners(own_server) == 1)
+                await eventually(lambda: Watches.of(own_store)._is_listening)
                 behind.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
                 interrupted = await first
                 assert isinstance(interrupted, Interrupted)
@@ -495,6 +495,38 @@ class TestWhoeverHearsEverything:
                 await news.aclose()
 
         run(use())
+
+    @pytest.mark.unix
+    @pytest.mark.parametrize("fails", [False, True], ids=["stays", "is lost at once"])
+    def test_learns_that_the_connection_is_back_before_what_comes_over_it(
+        self, own_store, own_server, run, monkeypatch, fails
+    ):
+        opened = Subscription.open
+
+        async def busy(self: Subscription) -> None:
+            """As ``open()`` in a process that goes on only when the first message has come."""
+            hear, heard = self._on_message, asyncio.Event()
+            self._on_message = lambda message: heard.set() or hear(message)
+            await opened(self)
+            announce(behind, own_store, announcements.all_revoked())
+            await heard.wait()
+            monkeypatch.setattr(Subscription, "open", opened)
+            if fails:
+                raise SessionStoreUnavailable("Lost.")
+
+        async def use():
+            news = revocations.announcements()
+            first = asyncio.ensure_future(anext(news))
+            await eventually(lambda: Watches.of(own_store)._is_listening)
+            monkeypatch.setattr(Subscription, "open", busy)
+            behind.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            said = [type(await first), *[type(await anext(news)) for _ in range(4 if fails else 2)]]
+            again = [Interrupted, Resumed] if fails else []
+            assert said == [Interrupted, Resumed, announcements.AllRevoked, *again]
+            await news.aclose()
+
+        with own_server.client() as behind:
+            run(use())
 
     def test_and_is_slow_misses_some_and_is_told(self, store, behind, server, run, monkeypatch):
         monkeypatch.setattr(watches, "BACKLOG", 3)
