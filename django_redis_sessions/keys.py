@@ -36,12 +36,13 @@ record, but nobody can make the cookie from it. It doubles as the session's publ
 only name of a session that logs, errors and commands show.
 
 A user's index has a member for each session, scored with the second in which it is surely over
-(``expiry.index_score``), and up to three of other kinds, told apart by their first character, which no
+(``expiry.index_score``), and up to four of other kinds, told apart by their first characters, which no
 digest and no session key can have:
 
 - ``=<user id>``, score 0: whose index it is, which its name does not say;
 - ``!``, scored with microseconds since 1970: the user's sessions were revoked then, and no request
   that had begun before may add one;
+- ``!!``, scored in the same way: that revocation has come to its end, and who is still here was kept;
 - ``~<digest>``: a session that is being revoked, until its record is gone.
 """
 

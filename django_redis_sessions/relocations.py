@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django_redis_sessions import scripts
@@ -19,6 +19,7 @@ from django_redis_sessions.operations import (
     FORWARDING_TTL,
     MOVED_TTL,
     Command,
+    Entry,
     Move,
     Operation,
     Outcome,
@@ -46,9 +47,10 @@ def relocate(
 ) -> Operation[Result]:
     """Move a session of this ``revision`` (empty: of any) to another deployment, with a new record; how that went.
 
-    TAKEN means that it is to be tried again with another key. Two round trips, two more with an index; from a
-    cluster two more with an address. When it is stopped half-way, the old key leads to the session, itself or by
-    its address; what then stands under the new key is known to nobody, and goes with its ttl.
+    TAKEN means that it is to be tried again with another key. Two round trips, two more with an index, and two
+    more after a revocation that has kept the session; from a cluster two more with an address. When it is stopped
+    half-way, the old key leads to the session, itself or by its address; what then stands under the new key is
+    known to nobody, and goes with its ttl.
     """
     old, new = move.names(keys, there.keys)
     if not (yield from there.directed(say(("SET", there.keys.record_named(new), record, "NX", "EX", ttl)))):
@@ -58,8 +60,7 @@ def relocate(
     outcome = yield from _addressed(keys, move, old)
     is_addressed = outcome is Outcome.DONE
     if outcome is Outcome.DONE and move.entry is not None:
-        # Nobody has the new key yet, so it may be noted when it exists already.
-        outcome = yield from there.directed(admit_named(there.keys, new, move.entry))
+        outcome = yield from _admitted(keys, there, move.entry, old, new)
     if outcome is Outcome.DONE:
         outcome = yield from _leave(keys, there, move, revision)
     if outcome is Outcome.DONE:
@@ -79,6 +80,23 @@ def _addressed(keys: Keys, move: Move, old: str) -> Operation[Result]:
         return Outcome.DONE
     # Another request is moving the session, and what it has made there counts when it has come to its end.
     return Outcome.TAKEN if (yield ("EXISTS", keys.record_named(old))) else Outcome.GONE
+
+
+def _admitted(keys: Keys, there: There, entry: Entry, old: str, new: str) -> Operation[Result]:
+    """Note the session in the other deployment's index of its user; nobody has the new key yet."""
+    outcome: Result = yield from there.directed(admit_named(there.keys, new, entry))
+    if outcome is Outcome.REVOKED and (outlived_us := (yield from _outlived(keys, entry.user, old))):
+        # What was revoked after that is still refused.
+        entry = replace(entry, began_us=outlived_us + 1)
+        outcome = yield from there.directed(admit_named(there.keys, new, entry))
+    return outcome
+
+
+def _outlived(keys: Keys, user: bytes, name: str) -> Operation[int]:
+    """When the last revocation was that has come to its end here and has kept this session; 0: there is none."""
+    index = keys.index(user)
+    is_member, revoked_us = map(or_raise, (yield [("ZSCORE", index, name), ("ZSCORE", index, "!!")]))
+    return 0 if is_member is None or revoked_us is None else int(float(revoked_us))
 
 
 def _leave(keys: Keys, there: There, move: Move, revision: bytes) -> Operation[Result]:

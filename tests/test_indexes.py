@@ -478,6 +478,24 @@ class TestARevocation:
         session = signed_in()
         assert handles() == {handle(session)}
 
+    def test_notes_when_it_has_come_to_its_end(self, do, store, behind, monkeypatch):
+        """Until then, who is still in the index need not have been kept."""
+        monkeypatch.setattr(indexes, "BATCH", 1)
+        kept = signed_in()
+        signed_in()
+        index = store.keys.index(user_marker("1"))
+        ends = []
+        forget = indexes.forget
+
+        def forgetting(*args):
+            ends.append(behind.zscore(index, "!!"))
+            return forget(*args)
+
+        monkeypatch.setattr(indexes, "forget", forgetting)
+        do(sessions.revoke_user, "1", keep=kept)
+        assert ends == [None]
+        assert behind.zscore(index, "!!") == behind.zscore(index, "!") > 0
+
     def test_of_more_sessions_than_fit_in_one_command(self, do, monkeypatch):
         monkeypatch.setattr(indexes, "BATCH", 7)
         kept = signed_in()

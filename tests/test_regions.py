@@ -542,12 +542,36 @@ class TestARevocationThatReachesOneRegionAfterTheOther:
         do(session.move, "us")
         assert [info.region for info in sessions.of_user("7")] == ["us"]
 
-    def test_is_not_meant_for_what_it_keeps(self, stores, do):
+    @pytest.mark.parametrize("ago", [0, 60])
+    def test_is_not_meant_for_what_it_keeps(self, stores, do, ago, monkeypatch):
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - ago)
         session = begin("eu", **LOGIN)
+        monkeypatch.undo()
         do(session.get, "a")
         sessions.revoke_user("7", keep=session)
+        session.cycle_key()  # as Django does after a new password
         do(session.move, "us")
         assert [info.region for info in sessions.of_user("7")] == ["us"]
+
+    def test_is_not_meant_for_what_it_keeps_in_later_requests(self, stores, do, monkeypatch):
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
+        session = begin("eu", **LOGIN)
+        monkeypatch.undo()
+        sessions.revoke_user("7", keep=session.session_key)
+        for region in ("us", "ap"):
+            session = SessionStore(session.session_key)
+            do(session.move, region)
+            assert [info.region for info in sessions.of_user("7")] == [region]
+
+    def test_is_still_meant_for_what_the_next_one_does_not_keep(self, stores, do, monkeypatch):
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
+        session = begin("eu", **LOGIN)
+        monkeypatch.undo()
+        sessions.revoke_user("7", keep=session.session_key)
+        with regions.using("us"):
+            sessions.revoke_user("7")
+        with pytest.raises(SessionEnded):
+            do(SessionStore(session.session_key).move, "us")
 
 
 class TestALimitOnAUsersSessions:

@@ -103,6 +103,35 @@ class TestARelocation:
         assert perform(exists(there.keys, NEW)) is False
         assert perform(follow(here, KEY)) is None
 
+    @pytest.mark.parametrize(
+        ("at_an_end", "outcome"),
+        [
+            ({}, Outcome.REVOKED),
+            ({"!!": 4}, Outcome.REVOKED),
+            ({"!!": 5}, Outcome.DONE),
+            ({"!!": 1_764_000_000_123_456}, Outcome.DONE),
+        ],
+        ids=["none", "an earlier one", "the same", "a later one"],
+    )
+    def test_follows_a_revocation_that_has_kept_the_session_here(
+        self, perform, here, there, old, entry, behind, at_an_end, outcome
+    ):
+        """One that is under way may still come to it; then it ends there what it has not found here."""
+        behind.zadd(here.index(USER), {"!": 1_764_000_000_123_456, here.name(KEY): 2_000, **at_an_end})
+        behind.zadd(there.keys.index(USER), {"!": 5})
+        for index in (here.index(USER), there.keys.index(USER)):
+            behind.expire(index, 60)
+        assert perform(moving(here, there, old, entry)) is outcome
+
+    def test_is_refused_when_the_index_here_does_not_know_the_session(
+        self, perform, here, there, old, entry, behind
+    ):
+        behind.zadd(here.index(USER), {"!": 5, "!!": 5})
+        behind.zadd(there.keys.index(USER), {"!": 5})
+        for index in (here.index(USER), there.keys.index(USER)):
+            behind.expire(index, 60)
+        assert perform(moving(here, there, old, entry)) is Outcome.REVOKED
+
     def test_tries_another_key_when_an_answer_was_lost(self, perform, here, there, old):
         perform(create(there.keys, NEW, record(b"of the same call"), ttl=60))
         assert perform(moving(here, there, old)) is Outcome.TAKEN

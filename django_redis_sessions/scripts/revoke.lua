@@ -8,7 +8,7 @@
 --
 -- Reply: {"=" and the user's id or "", the names of the doomed}; no names: there are no more. They
 -- stay in the index, as "~" and the name, until somebody who has ended them takes them out: whoever
--- repeats the call after a crash finds them again.
+-- repeats the call after a crash finds them again. When there are no more, all who are left were kept.
 redis.call('ZADD', KEYS[1], 'GT', ARGV[1], '!')
 if redis.call('TTL', KEYS[1]) < tonumber(ARGV[2]) then
   redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -30,6 +30,9 @@ for at = 1, #members, 2 do
     redis.call('ZADD', KEYS[1], members[at + 1], '~' .. name)
     doomed[#doomed + 1] = name
   end
+end
+if #doomed == 0 then
+  redis.call('ZADD', KEYS[1], 'GT', ARGV[1], '!!')
 end
 local owner = redis.call('ZRANGEBYSCORE', KEYS[1], 0, 0)
 return {owner[1] or '', doomed}
