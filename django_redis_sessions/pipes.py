@@ -9,6 +9,7 @@ connection is closed and whoever waits on it is told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -115,8 +116,9 @@ class Pipe(asyncio.Protocol):
         self.since = self.idle_since = self._loop.time()
 
     async def disconnect(self) -> None:
-        """Wait until the connection, which has ended, is closed."""
-        await self._connection.disconnect()
+        """Wait until the connection, which has ended, is closed; not for long."""
+        with contextlib.suppress(redis.TimeoutError):
+            await self._connection.disconnect()
 
     @property
     def room(self) -> int:

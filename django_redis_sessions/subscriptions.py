@@ -8,6 +8,7 @@ depends on it has to look for itself after each connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,9 @@ class Subscription(asyncio.Protocol):
             await self._connection.disconnect(nowait=True)
         else:
             self._transport.abort()
-            await self._connection.disconnect()
+            # In a process that gets to nothing for a while, waiting for the end may take too long; it comes by itself.
+            with contextlib.suppress(redis.TimeoutError):
+                await self._connection.disconnect()
 
     async def _ask(self, command: Command) -> None:
         self._answer = self._loop.create_future()

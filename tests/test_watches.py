@@ -417,6 +417,30 @@ class TestALostConnection:
 
         run(use())
 
+    def test_is_made_again_when_its_end_takes_too_long(self, own_store, own_server, run, monkeypatch):
+        """As in a process that gets to nothing while the time-out passes."""
+        disconnect = redis.asyncio.UnixDomainSocketConnection.disconnect
+        too_long = []
+
+        async def late(self, nowait=False, **how):
+            await disconnect(self, nowait, **how)
+            if not nowait:
+                too_long.append(self)
+                raise redis.TimeoutError("Timed out closing connection after 1.0")
+
+        async def use():
+            session = saved(a=1)
+            async with watching(session) as watch:
+                monkeypatch.setattr(redis.asyncio.UnixDomainSocketConnection, "disconnect", late)
+                with own_server.client() as behind:
+                    behind.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                    await eventually(lambda: too_long and Watches.of(own_store)._is_listening)
+                    assert not watch.is_over
+                    announce(behind, own_store, announcements.all_revoked())
+                assert await watch.ended() == "revoked"
+
+        run(use())
+
     def test_is_no_reason_to_fail_for_whoever_begins_to_watch(self, own_store, own_server, run):
         async def use():
             session = saved(a=1)
