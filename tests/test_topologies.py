@@ -12,7 +12,7 @@ from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.clusters import key_of, slot_of
 from django_redis_sessions.configuration import target_of
 from django_redis_sessions.errors import SessionNotReplicated, SessionStoreError, SessionStoreMisconfigured
-from tests.topologies import Cluster, SentinelService, TlsServer, has_tls, until
+from tests.topologies import IMPATIENT, Cluster, SentinelService, TlsServer, has_tls, until
 
 log = logging.getLogger(__name__)
 LOGIN = {"_auth_user_id": "1", "_auth_user_backend": "backend", "_auth_user_hash": "hash"}
@@ -286,14 +286,14 @@ def only_of(request):
 @pytest.fixture
 def mortal_sentinel(only_of):
     only_of("sentinel")
-    with SentinelService() as service:
+    with SentinelService(silence_ms=IMPATIENT // 2) as service:
         yield service
 
 
 @pytest.fixture
 def mortal_cluster(only_of):
     only_of("cluster")
-    with Cluster() as started:
+    with Cluster(silence_ms=IMPATIENT) as started:
         yield started
 
 

@@ -22,6 +22,10 @@ from tests.servers import RedisServer, free_port
 QUICK = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 PASSWORD = "of the sentinels"
 
+#: Milliseconds of silence after which a server is taken for dead: more than a busy machine makes of it, and what
+#: suits a test that kills one.
+PATIENT, IMPATIENT = 15_000, 1_000
+
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Wait for a condition that other processes bring about."""
@@ -81,7 +85,8 @@ class Group:
 class SentinelService(Group):
     """One primary, three replicas (so that two may die), three sentinels that want a password of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, silence_ms: int = PATIENT) -> None:
+        self._silence_ms = silence_ms
         super().__init__(*QUICK, number=4)
 
     def join(self) -> None:
@@ -91,7 +96,7 @@ class SentinelService(Group):
                 client.execute_command("REPLICAOF", "127.0.0.1", primary.port)
         with primary.client() as client:
             until(lambda: client.info("replication")["connected_slaves"] == 3)
-        self.sentinels = [_Sentinel(primary.port) for _ in range(3)]
+        self.sentinels = [_Sentinel(primary.port, self._silence_ms) for _ in range(3)]
         for sentinel in self.sentinels:
             self._stack.enter_context(sentinel)
         until(lambda: all(sentinel.sees_all() for sentinel in self.sentinels))
@@ -128,9 +133,10 @@ class SentinelService(Group):
 class _Sentinel:
     """One sentinel process; a context manager."""
 
-    def __init__(self, primary: int) -> None:
+    def __init__(self, primary: int, silence_ms: int) -> None:
         self.port = free_port()
         self._primary = primary
+        self._silence_ms = silence_ms
 
     def __enter__(self) -> Self:
         self._home = RedisServer()
@@ -142,7 +148,7 @@ class _Sentinel:
             f"requirepass {PASSWORD.join(chr(34) * 2)}",
             f"sentinel sentinel-pass {PASSWORD.join(chr(34) * 2)}",
             f"sentinel monitor sessions 127.0.0.1 {self._primary} 2",
-            "sentinel down-after-milliseconds sessions 500",
+            f"sentinel down-after-milliseconds sessions {self._silence_ms}",
             "sentinel failover-timeout sessions 3000",
         ]
         (directory / "sentinel.conf").write_text("\n".join(lines) + "\n")
@@ -174,14 +180,42 @@ def _pairs(row: Any) -> dict[str, Any]:
     return row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
 
 
+class _Listener:
+    """Hears on one node of a cluster who of the others is heard there; a context manager."""
+
+    CHANNEL = "who is heard"
+
+    def __init__(self, server: RedisServer) -> None:
+        self._client = server.client()
+        self._heard: set[bytes] = set()
+
+    def __enter__(self) -> Self:
+        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.subscribe(self.CHANNEL)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pubsub.close()
+        self._client.close()
+
+    def hears(self, number: int) -> bool:
+        """Whether so many are heard."""
+        while message := self._pubsub.get_message():
+            self._heard.add(message["data"])
+        return len(self._heard) == number
+
+
 class Cluster(Group):
     """Three masters, or as many as are asked for, with a replica each unless nobody needs one."""
 
-    def __init__(self, *, masters: int = 3, are_replicated: bool = True) -> None:
+    def __init__(self, *, masters: int = 3, are_replicated: bool = True, silence_ms: int = PATIENT) -> None:
         self._masters = masters
+        self._silence_ms = silence_ms
         super().__init__(
             *QUICK, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-            "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no",
+            "--cluster-node-timeout", str(IMPATIENT), "--cluster-require-full-coverage", "no",
             number=masters * (1 + are_replicated),
         )  # fmt: skip
 
@@ -208,6 +242,19 @@ class Cluster(Group):
         until(lambda: all(self._info(server)["cluster_slots_ok"] == "16384" for server in self.servers))
         until(lambda: all(self._info(server)["cluster_state"] == "ok" for server in self.servers))
         until(lambda: all(self.is_in_sync(replica) for replica in replicas))
+        with ExitStack() as stack:
+            listeners = [stack.enter_context(_Listener(server)) for server in self.servers]
+            # What is published on a node is lost on its way to one that it has met only just now.
+            until(lambda: self._are_heard_by(listeners))
+        for server in self.servers:
+            with server.client() as client:
+                client.config_set("cluster-node-timeout", self._silence_ms)
+
+    def _are_heard_by(self, listeners: list[_Listener]) -> bool:
+        for server in self.servers:
+            with server.client() as client:
+                client.publish(_Listener.CHANNEL, str(server.port))
+        return all(listener.hears(len(self.servers)) for listener in listeners)
 
     @property
     def url(self) -> str:
