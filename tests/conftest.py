@@ -18,7 +18,7 @@ import redis
 from django.utils import translation
 from hypothesis import settings as hypothesis_settings
 
-from django_redis_sessions import conf, operations, scripts
+from django_redis_sessions import conf, operations
 from django_redis_sessions.configuration import Settings
 from django_redis_sessions.embedded import find_server
 from django_redis_sessions.executors import arun, run
@@ -27,7 +27,7 @@ from django_redis_sessions.rights import rights_for
 from django_redis_sessions.store import Store
 from tests.outages import interrupt_blocking
 from tests.races import Race
-from tests.servers import AclServer, RedisServer, free_port
+from tests.servers import AclServer, RedisServer, free_port, load_scripts
 from tests.topologies import Cluster, SentinelService, TlsServer, has_tls
 
 # In this order: what one imports from another has to be known as a plugin by then.
@@ -74,7 +74,13 @@ DEPLOYMENTS = {
     "test_topologies",
 }
 #: What such a test says when one of them has not come in time; never that something was wrong.
-LATE = ["did not come about", "SessionStoreUnavailable", "Timeout", "ConnectError", "ConnectionError"]
+LATE = [
+    "did not come about",
+    "SessionStoreUnavailable",
+    "SessionNotReplicated",
+    "Timeout",
+    "(Connect|Connection|Read|RemoteProtocol|BusyLoading)Error",
+]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -120,6 +126,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         if topology == "resp3":
             started.options = {"protocol": 3}
     with started as running:
+        # Whoever counts commands must not depend on what has run before.
+        with running.client() as behind:
+            load_scripts(behind)
         yield running
 
 
@@ -180,10 +189,8 @@ def configure(
 
 @pytest.fixture
 def known_scripts(behind: redis.Redis) -> None:
-    """The server has run for a while: no script needs a second round trip for its text."""
-    for script in vars(scripts).values():
-        if isinstance(script, scripts.Script):
-            behind.script_load(script.text)
+    """The server has run for a while."""
+    load_scripts(behind)
 
 
 @pytest.fixture

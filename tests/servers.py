@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,6 +15,7 @@ from typing import Self
 
 import redis
 
+from django_redis_sessions import scripts
 from django_redis_sessions.embedded import find_server
 from django_redis_sessions.rights import Rights
 
@@ -21,12 +23,12 @@ from django_redis_sessions.rights import Rights
 def free_port() -> int:
     """A TCP port nobody listens on just now, nor on the one 10,000 above it, which is a cluster's bus.
 
-    Both are below the range that systems take the ports of outgoing connections from, so none of
-    those can come in between.
+    Both are below the range that systems take the ports of outgoing connections from, so none of those can come
+    in between; nor another process that asks here, until this one ends.
     """
     while True:
         port = _random.randrange(10_000, 20_000)
-        if port in _given:
+        if port in _given or not _is_ours(port):
             continue
         try:
             for probed in (port, port + 10_000):
@@ -38,9 +40,31 @@ def free_port() -> int:
         return port
 
 
+def _is_ours(port: int) -> bool:
+    """Claim a port before all other processes of tests; by a name that goes with the process, and is no file."""
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0drs-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
 # Not the generator that every test is given the same seed of.
 _random = random.SystemRandom()
 _given: set[int] = set()
+_claims: list[socket.socket] = []
+
+
+def load_scripts(client: redis.Redis) -> None:
+    """Let a server know what one knows that has run for a while: no script needs a second round trip for its text."""
+    for script in vars(scripts).values():
+        if isinstance(script, scripts.Script):
+            client.script_load(script.text)
 
 
 class RedisServer:

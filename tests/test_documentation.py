@@ -85,6 +85,7 @@ from django_redis_sessions.routes import MAX_CONNECTIONS
 from django_redis_sessions.sessions import diagnosing
 from tests import memory_engine
 from tests.other_engines import begun
+from tests.servers import load_scripts
 from tests.test_strategies import STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -990,7 +991,16 @@ class TestTheCommandsThatAreSent:
     @pytest.mark.django_db
     @pytest.mark.parametrize("may_announce", [True, False])
     def test_are_permitted_by_the_documented_rights(
-        self, configure, server, behind, prefix, settings, monkeypatch, punctual, may_announce
+        self,
+        configure,
+        server,
+        behind,
+        prefix,
+        settings,
+        monkeypatch,
+        punctual,
+        little_patience,
+        may_announce,
     ):
         rules = page("redis.md").replace(" django ", f" {prefix} ")
         rules = rules.replace("~session:", f"~{prefix}:").replace("&session:", f"&{prefix}:")
@@ -1042,11 +1052,12 @@ class TestTheCommandsThatAreSent:
 
             assert "`+wait`" in rules
             behind.execute_command("ACL", "SETUSER", prefix, "+wait", "+cluster|slots", "+asking")
-            configure(URL=f"unix://{prefix}:password@{server.socket}", WAIT_REPLICAS=1, TIMEOUT=0.2)
+            configure(URL=f"unix://{prefix}:password@{server.socket}", WAIT_REPLICAS=1, TIMEOUT=5)
             with pytest.raises(errors.SessionNotReplicated):
                 SessionStore(old.session_key).delete()
         finally:
             behind.execute_command("ACL", "DELUSER", prefix)
+            load_scripts(behind)
             events = {event.as_dict()["event"] for event in heard(listener)}
             listener.close()
         assert events == ({"revoked", "rotated", "user", "all"} if may_announce else set())

@@ -22,6 +22,7 @@ from django_redis_sessions.operations import (
     touch,
 )
 from django_redis_sessions.records import Codec, Header, header_of, revision_of
+from tests.servers import load_scripts
 
 KEY = "k" * 32
 
@@ -93,7 +94,10 @@ class TestSavingARecordThatWasRead:
         old, new = record(b"old"), record(b"new")
         perform(create(keys, KEY, old, ttl=60))
         behind.script_flush()
-        assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.DONE
+        try:
+            assert perform(save(keys, KEY, revision_of(old), new, header_of(new))) is Outcome.DONE
+        finally:
+            load_scripts(behind)
 
 
 class TestTouchingARecord:

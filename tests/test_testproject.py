@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.servers import free_port
 from tests.sites import (
     PYTHON,
     SECONDS,
@@ -316,8 +317,3 @@ def facts(page: str) -> str:
     told = page[page.index('<section class="card" aria-labelledby="about">') :]
     told = told[: told.index("</section>", told.index('aria-labelledby="inside"'))]
     return re.sub(r"<time.*?</time>", "", told)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
