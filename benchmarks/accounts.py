@@ -32,6 +32,10 @@ class Account:
     replicated: int
     appended: int
 
+    def calls_of(self, name: str) -> int:
+        """How often a command was called."""
+        return self.commands[name].calls if name in self.commands else 0
+
     def since(self, before: Account) -> Account:
         """What was spent between ``before`` and now."""
         commands = {}

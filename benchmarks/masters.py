@@ -95,7 +95,7 @@ class Site:
                 account(connection).since(then) for connection, then in zip(connections, before, strict=True)
             ]
         number = sum(each.operations for each in done)
-        calls = [each.commands["get"].calls for each in spent]
+        calls = [each.calls_of("get") for each in spent]
         return Round(
             per_second=sum(each.operations / each.seconds for each in done),
             masters_us=[each.cpu / number * 1e6 for each in spent],

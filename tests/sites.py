@@ -138,8 +138,10 @@ def until(
     """Wait for another process, and fail when it takes too long or there is no hope left."""
     deadline = time.monotonic() + SECONDS
     while not condition():
-        if time.monotonic() > deadline or (give_up() and not condition()):
+        if give_up() and not condition():
             pytest.fail(or_fail())
+        if time.monotonic() > deadline:
+            pytest.fail(f"That did not come about: {or_fail()}")
         time.sleep(0.02)
 
 

@@ -271,7 +271,8 @@ class TestTheSentinels:
                 with server.client() as client:
                     assert promises_of_the_server(client)["maxmemory-policy"] == "noeviction"
 
-            sentinel.execute_command("SENTINEL", "FAILOVER", "mymaster")
+            # Until the sentinel has heard from the replicas themselves, it finds none of them good enough.
+            until(lambda: sentinel.execute_command("SENTINEL", "FAILOVER", "mymaster"))
             until(lambda: int(primary_of(sentinel)) != first.port)
         with first.client() as replica:
             until(lambda: replica.info("replication")["role"] == "slave")

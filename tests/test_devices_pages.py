@@ -388,8 +388,9 @@ class TestAnOutage:
     @pytest.mark.parametrize(("method", "path"), [("get", PAGE), ("post", ONE), ("post", OTHERS)])
     def test_is_answered_with_503_and_keeps_the_cookie(self, alice, settings, method, path):
         with RedisServer() as server:
-            settings.SESSION_REDIS = {"URL": server.url, "TIMEOUT": 0.5}
+            settings.SESSION_REDIS = {"URL": server.url, "TIMEOUT": 5}
             client = signed_in(alice)
+            assert "sessionid" in client.cookies
             client.raise_request_exception = False
             server.stop()
             response = getattr(client, method)(path)

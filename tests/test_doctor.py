@@ -173,7 +173,7 @@ def troubled():
 class TestATroubledServer:
     @pytest.fixture(autouse=True)
     def here(self, settings, troubled):
-        settings.SESSION_REDIS = {"URL": troubled.url, "PREFIX": "troubled"}
+        settings.SESSION_REDIS = {"URL": troubled.url, "PREFIX": "troubled", "TIMEOUT": 5}
 
     def test_is_told_what_to_change_in_its_configuration(self, do):
         found = do(sessions.diagnose)
@@ -197,7 +197,7 @@ class TestATroubledServer:
             with troubled.client() as client:
                 until(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
             assert about(do(sessions.diagnose), "replicas").severity is Severity.OK
-            settings.SESSION_REDIS = {"URL": replica.url}
+            settings.SESSION_REDIS = {"URL": replica.url, "TIMEOUT": 5}
             finding = about(do(sessions.diagnose), "topology")
             assert finding.severity is Severity.ERROR
             assert finding.message.startswith("This server is a replica: ")
@@ -219,7 +219,7 @@ class TestAUserWithFewRights:
             def limit(*rules):
                 client.execute_command("ACL", "SETUSER", "few", "reset", "on", ">secret", *rules)
                 settings.SESSION_REDIS = {
-                    "URL": f"unix://few:secret@{troubled.socket}", "PREFIX": "troubled",
+                    "URL": f"unix://few:secret@{troubled.socket}", "PREFIX": "troubled", "TIMEOUT": 5,
                 }  # fmt: skip
 
             yield limit

@@ -126,7 +126,7 @@ class TestASessionThatIsNotHere:
     def test_tells_when_that_was(self, there, do):
         assert do(sessions.adopted) is None
         do(SessionStore(begun(there, a=1).session_key).load)
-        assert abs(do(sessions.adopted).timestamp() - time.time()) <= 2
+        assert abs(do(sessions.adopted).timestamp() - time.time()) <= 60
 
     def test_and_not_there_either_is_no_session(self, there, do, sent):
         session = SessionStore("x" * 32)

@@ -324,13 +324,13 @@ class TestALostConnection:
 
     @pytest.mark.unix
     def test_is_one_that_a_real_server_did_not_answer(self, many, configure, behind):
-        configure(TIMEOUT=0.05, RETRIES=0)
+        configure(TIMEOUT=1, RETRIES=0)
         pages = []
 
         def progress(now):
             pages.append(now)
             if len(pages) == 5:
-                behind.execute_command("CLIENT", "PAUSE", 200, "ALL")
+                behind.execute_command("CLIENT", "PAUSE", 2500, "ALL")
 
         assert sessions.purge(older_than=0, progress=progress, patience=10) == 300
 

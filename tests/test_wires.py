@@ -146,7 +146,7 @@ class TestAWire:
 
     def test_leaves_time_outs_to_the_kernel(self, wire_of):
         """Python would ask the kernel before each send and each receive whether it may."""
-        wire = wire_of(0.2)
+        wire = wire_of(1)
         plain = wires.socket_of(wire._connection)
         assert plain.gettimeout() is None
         assert plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) != bytes(16)
