@@ -21,8 +21,8 @@ from django_redis_sessions.operations import (
     Operation,
     Outcome,
     Result,
-    admit,
-    forget,
+    admit_all,
+    forget_all,
     located,
     or_raise,
     run_scripts,
@@ -73,22 +73,32 @@ def adopt(keys: Keys, arrival: Arrival) -> Operation[Result]:
 
 
 def adopt_all(keys: Keys, arrivals: Sequence[Arrival]) -> Operation[list[Result]]:
-    """``adopt()`` for several. One round trip; on a cluster one more for each that is signed in."""
-    refused: dict[int, Result] = {}
-    if keys.are_spread:
-        for at, arrival in enumerate(arrivals):
-            if arrival.entry is not None:
-                admitted = yield from admit(keys, arrival.session_key, arrival.entry)
-                if admitted is not Outcome.DONE:
-                    refused[at] = admitted
+    """``adopt()`` for several. One round trip; on a cluster one more, and a third if some have ended here."""
+    admitted = (yield from _admitted(keys, arrivals)) if keys.are_spread else {}
+    refused = {at: result for at, result in admitted.items() if result is not Outcome.DONE}
     calls = [_call(keys, arrival) for at, arrival in enumerate(arrivals) if at not in refused]
     replies = iter((yield from run_scripts(scripts.ADOPT, calls)))
     results = [refused.get(at) or _meaning(arrival, next(replies)) for at, arrival in enumerate(arrivals)]
     if keys.are_spread:
-        for arrival, result in zip(arrivals, results, strict=True):
-            if arrival.entry is not None and result is Outcome.GONE:
-                yield from forget(keys, arrival.entry.user, [keys.name(arrival.session_key)])
+        yield from _forget_gone(keys, arrivals, results)
     return results
+
+
+def _admitted(keys: Keys, arrivals: Sequence[Arrival]) -> Operation[dict[int, Result]]:
+    """How it went with those that are signed in, by their places."""
+    entries = {
+        at: (each.session_key, each.entry) for at, each in enumerate(arrivals) if each.entry is not None
+    }
+    return dict(zip(entries, (yield from admit_all(keys, list(entries.values()))), strict=True))
+
+
+def _forget_gone(keys: Keys, arrivals: Sequence[Arrival], results: Sequence[Result]) -> Operation[None]:
+    members: dict[str, list[str]] = {}
+    for arrival, result in zip(arrivals, results, strict=True):
+        if arrival.entry is not None and result is Outcome.GONE:
+            members.setdefault(keys.index(arrival.entry.user), []).append(keys.name(arrival.session_key))
+    if members:
+        yield from forget_all(keys, members)
 
 
 def withdraw(keys: Keys, arrivals: Iterable[Arrival]) -> Operation[int]:

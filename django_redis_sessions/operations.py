@@ -357,6 +357,12 @@ def admit(keys: Keys, session_key: str, entry: Entry) -> Operation[Result]:
     return (yield from admit_named(keys, keys.name(session_key), entry))
 
 
+def admit_all(keys: Keys, entries: Sequence[tuple[str, Entry]]) -> Operation[list[Result]]:
+    """``admit()`` for several session keys, each with its entry. One round trip."""
+    calls = [([keys.index(entry.user)], [*entry.arguments(keys.name(key))]) for key, entry in entries]
+    return [_result(reply) for reply in (yield from run_scripts(scripts.ADMIT, calls))]
+
+
 def admit_named(keys: Keys, name: str, entry: Entry, former: str = "") -> Operation[Result]:
     """``admit()`` under a name, in place of ``former`` if there is one."""
     arguments = entry.arguments(name, former)
@@ -647,7 +653,10 @@ def or_raise(reply: Any) -> Any:
 
 def conditional(script: Script, names: list[str], *arguments: str | bytes | int) -> Operation[Result]:
     """What the script's reply means, for those that write only if nobody else has. As ``run_script()``."""
-    reply = yield from run_script(script, names, *arguments)
+    return _result((yield from run_script(script, names, *arguments)))
+
+
+def _result(reply: Any) -> Result:
     if isinstance(reply, int):
         return Outcome(reply)
     if isinstance(reply, list):

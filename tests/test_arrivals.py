@@ -1,12 +1,14 @@
 """What is said to Redis when a session comes from another engine; on a cluster too."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from django_redis_sessions import arrivals, sessions
 from django_redis_sessions.backend import SessionStore
 from django_redis_sessions.operations import Outcome
+from tests.races import watch
 
 pytestmark = [pytest.mark.usefixtures("store"), pytest.mark.operator]
 
@@ -74,6 +76,30 @@ class TestAdopting:
         assert results == [Outcome.DONE, Outcome.REVOKED, Outcome.DONE]
 
 
+class TestAdoptingForSeveralServers:
+    """The names for several servers do on one as well."""
+
+    @pytest.fixture
+    def names(self, store):
+        return replace(store.keys, are_spread=True)
+
+    def test_takes_as_many_round_trips_for_fifty_as_for_one(
+        self, perform, names, store, monkeypatch, known_scripts
+    ):
+        several = [arriving(f"{at:032}", _auth_user_id=str(at)) for at in range(50)]
+        SessionStore(several[7].session_key).save(must_create=True)
+        perform(arrivals.bar(names, several[8].session_key, 60))
+        sessions.revoke_user("9")
+        trips = []
+        watch(monkeypatch, store, trips.append)
+        results = perform(arrivals.adopt_all(names, several))
+        assert len(trips) == 3  # index, records, and one that had ended out of the index again
+        assert isinstance(results[7], bytes)
+        assert results[8:10] == [Outcome.GONE, Outcome.REVOKED]
+        assert set(results[:7] + results[10:]) == {Outcome.DONE}
+        assert [len(sessions.of_user(str(at))) for at in (6, 8, 9, 10)] == [1, 0, 0, 1]
+
+
 class TestWithdrawing:
     def test_ends_what_was_just_stored(self, perform, names):
         arrival = arriving()
@@ -105,7 +131,7 @@ class TestTheLife:
         from django_redis_sessions.records import header_of
 
         header = header_of(arriving(life=400).record)
-        assert (header.touched, header.ttl) == (pytest.approx(now - 600, abs=2), pytest.approx(1000, abs=2))
+        assert (header.touched, header.ttl) == (pytest.approx(now - 600, abs=30), pytest.approx(1000, abs=30))
 
     def test_keeps_to_the_limits_of_the_project(self, configure):
         configure(ANONYMOUS_TTL=60, ABSOLUTE_TTL=300)
