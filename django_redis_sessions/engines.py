@@ -339,12 +339,22 @@ class Cache(Engine):
         redis = self._redis()
         if redis is None:
             return [None] * len(names)
+        return [life / 1000 if life >= 0 else None for life in self._replies(redis, "PTTL", names)]
+
+    def _present(self, session_keys: Sequence[str]) -> set[str]:
+        redis = self._redis()
+        if redis is None:
+            return super()._present(session_keys)
+        replies = self._replies(redis, "EXISTS", [self._name(session_key) for session_key in session_keys])
+        return {session_key for session_key, reply in zip(session_keys, replies, strict=True) if reply}
+
+    def _replies(self, redis: Any, command: str, names: list[str]) -> list[int]:
+        """What the server says of each, in one round trip."""
         used = self._new()._cache
         with redis.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.pttl(used.make_key(name))
-            lives = pipeline.execute()
-        return [life / 1000 if life >= 0 else None for life in lives]
+                pipeline.execute_command(command, used.make_key(name))
+            return list(pipeline.execute())
 
     def _redis(self) -> Any:
         """redis-py's client for the server that this cache writes to; None if it is not on one Redis."""

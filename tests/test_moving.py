@@ -334,6 +334,22 @@ class TestImportingFromACache:
         assert do(sessions.import_from, path, cache="extra") == sessions.Moved(found=1, moved=1)
         assert SessionStore(session.session_key)["a"] == 1
 
+    def test_asks_for_a_page_at_a_time(self, there, path, monkeypatch):
+        asked = []
+        kind = type(caches["default"])
+
+        def counted(name):
+            ask = getattr(kind, name)
+            return lambda cache, *args: asked.append(name) or ask(cache, *args)
+
+        for name in ("get_many", "get", "has_key"):
+            monkeypatch.setattr(kind, name, counted(name))
+        for at in range(20):
+            begun(there, a=at)
+        asked.clear()
+        assert sessions.import_from(path).moved == 20
+        assert asked == ["get_many"]
+
     def test_takes_the_life_that_redis_knows(self, there, path, behind):
         session = begun(there, a=1)
         (key,) = behind.scan_iter(f"*{session.session_key}")
