@@ -567,6 +567,39 @@ class TestARevocationThatReachesOneRegionAfterTheOther:
             do(session.move, region)
             assert [info.region for info in sessions.of_user("7")] == [region]
 
+    @pytest.mark.parametrize("before", range(1, 12))
+    @pytest.mark.parametrize("how", ["sign-out", "revoke_user", "revoke_user elsewhere first"])
+    def test_is_not_undone_by_a_move_that_an_earlier_one_has_kept(self, stores, do, before, how, monkeypatch):
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
+        session = begin("eu", **LOGIN)
+        monkeypatch.undo()
+        key = session.session_key
+        sessions.revoke_user("7", keep=key)
+
+        def rival():
+            if how == "sign-out":
+                SessionStore(key).flush()
+            elif how == "revoke_user":
+                sessions.revoke_user("7")
+            else:
+                with regions.using("us"):
+                    sessions.revoke_user("7")
+
+        session = SessionStore(key)
+        with Race(conf.stores(), rival, before, monkeypatch) as happened:
+            try:
+                do(session.move, "us")
+            except SessionEnded:
+                assert happened.happened
+        if how == "revoke_user elsewhere first":
+            sessions.revoke_user("7")
+        if happened.happened or how == "revoke_user elsewhere first":
+            assert SessionStore(session.session_key or key).load() == {}
+            assert sessions.count() == 0
+            assert sessions.of_user("7") == []
+        if before == 11:
+            assert not happened.happened  # or there are commands that nobody came before
+
     def test_is_still_meant_for_what_the_next_one_does_not_keep(self, stores, do, monkeypatch):
         monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
         session = begin("eu", **LOGIN)
