@@ -180,33 +180,6 @@ def _pairs(row: Any) -> dict[str, Any]:
     return row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
 
 
-class _Listener:
-    """Hears on one node of a cluster who of the others is heard there; a context manager."""
-
-    CHANNEL = "who is heard"
-
-    def __init__(self, server: RedisServer) -> None:
-        self._client = server.client()
-        self._heard: set[bytes] = set()
-
-    def __enter__(self) -> Self:
-        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.subscribe(self.CHANNEL)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pubsub.close()
-        self._client.close()
-
-    def hears(self, number: int) -> bool:
-        """Whether so many are heard."""
-        while message := self._pubsub.get_message():
-            self._heard.add(message["data"])
-        return len(self._heard) == number
-
-
 class Cluster(Group):
     """Three masters, or as many as are asked for, with a replica each unless nobody needs one."""
 
@@ -242,19 +215,30 @@ class Cluster(Group):
         until(lambda: all(self._info(server)["cluster_slots_ok"] == "16384" for server in self.servers))
         until(lambda: all(self._info(server)["cluster_state"] == "ok" for server in self.servers))
         until(lambda: all(self.is_in_sync(replica) for replica in replicas))
-        with ExitStack() as stack:
-            listeners = [stack.enter_context(_Listener(server)) for server in self.servers]
-            # What is published on a node is lost on its way to one that it has met only just now.
-            until(lambda: self._are_heard_by(listeners))
+        self._wait_until_heard()
         for server in self.servers:
             with server.client() as client:
                 client.config_set("cluster-node-timeout", self._silence_ms)
 
-    def _are_heard_by(self, listeners: list[_Listener]) -> bool:
-        for server in self.servers:
-            with server.client() as client:
-                client.publish(_Listener.CHANNEL, str(server.port))
-        return all(listener.hears(len(self.servers)) for listener in listeners)
+    def _wait_until_heard(self) -> None:
+        """What is published on a node is lost on its way to one that it has met only just now."""
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for server in self.servers]
+            heard: dict[Any, set[bytes]] = {}
+            for client in clients:
+                listener = stack.enter_context(client.pubsub(ignore_subscribe_messages=True))
+                listener.subscribe("who is heard")
+                heard[listener] = set()
+
+            def all_are_heard() -> bool:
+                for number, client in enumerate(clients):
+                    client.publish("who is heard", number)
+                for listener, whom in heard.items():
+                    while message := listener.get_message():
+                        whom.add(message["data"])
+                return all(len(whom) == len(clients) for whom in heard.values())
+
+            until(all_are_heard)
 
     @property
     def url(self) -> str:
