@@ -9,7 +9,6 @@ connection is closed and whoever waits on it is told.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ import redis
 import redis.asyncio
 
 from django_redis_sessions.operations import Command
-from django_redis_sessions.wires import MORE, new_reader, packed, raise_lost, transport_of
+from django_redis_sessions.wires import MORE, closed, new_reader, packed, raise_lost, transport_of
 
 #: So many requests may be under way on one connection.
 PIPELINE = 256
@@ -116,9 +115,8 @@ class Pipe(asyncio.Protocol):
         self.since = self.idle_since = self._loop.time()
 
     async def disconnect(self) -> None:
-        """Wait until the connection, which has ended, is closed; not for long."""
-        with contextlib.suppress(redis.TimeoutError):
-            await self._connection.disconnect()
+        """Wait until the connection, which has ended, is closed."""
+        await closed(self._connection)
 
     @property
     def room(self) -> int:

@@ -8,7 +8,6 @@ depends on it has to look for itself after each connection.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import redis
 from django_redis_sessions import faults
 from django_redis_sessions.awaiting import AwaitingClient
 from django_redis_sessions.operations import Command
-from django_redis_sessions.wires import MORE, new_reader, packed, transport_of
+from django_redis_sessions.wires import MORE, closed, new_reader, packed, transport_of
 
 
 class Subscription(asyncio.Protocol):
@@ -61,9 +60,7 @@ class Subscription(asyncio.Protocol):
             await self._connection.disconnect(nowait=True)
         else:
             self._transport.abort()
-            # In a process that gets to nothing for a while, waiting for the end may take too long; it comes by itself.
-            with contextlib.suppress(redis.TimeoutError):
-                await self._connection.disconnect()
+            await closed(self._connection)
 
     async def _ask(self, command: Command) -> None:
         self._answer = self._loop.create_future()
