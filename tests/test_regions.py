@@ -600,6 +600,29 @@ class TestARevocationThatReachesOneRegionAfterTheOther:
         if before == 11:
             assert not happened.happened  # or there are commands that nobody came before
 
+    @pytest.mark.parametrize("before", range(1, 12))
+    def test_loses_nobody_it_has_kept_when_the_connection_is_lost(self, stores, do, before, monkeypatch):
+        monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
+        key = begin("eu", **LOGIN).session_key
+        monkeypatch.undo()
+        sessions.revoke_user("7", keep=key)
+        lost = [before]
+
+        def fail():
+            lost.clear()
+            raise SessionStoreUnavailable("Redis is away.")
+
+        session = SessionStore(key)
+        with Race(conf.stores(), fail, before, monkeypatch):
+            try:
+                do(session.move, "us")
+            except SessionStoreUnavailable:
+                assert not lost
+        assert SessionStore(key)["_auth_user_id"] == "7"
+        # Whatever was left half-way is known to the next revocation.
+        sessions.revoke_user("7")
+        assert SessionStore(key).load() == {}
+
     def test_is_still_meant_for_what_the_next_one_does_not_keep(self, stores, do, monkeypatch):
         monkeypatch.setattr("django_redis_sessions.held.time", lambda: time() - 60)
         session = begin("eu", **LOGIN)
